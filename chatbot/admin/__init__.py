@@ -1,0 +1,1 @@
+"""The learning cycle: datasets, training, evaluation, the gate, promotion."""

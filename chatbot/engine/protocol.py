@@ -1,0 +1,108 @@
+"""What the rest of the program knows of a language model: one method that streams, a few that tell.
+
+Two engines keep this promise: `client.EngineClient`, which speaks the OpenAI chat protocol to our own server or to any
+other, and `scripted.ScriptedEngine`, which replays a script, so that no test of another room patches anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from chatbot.models.template import ChatMessage
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. None leaves the choice to the model's own generation_config.json."""
+
+    temperature: float | None = None
+    """0 takes the most probable token each time."""
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    """The same seed, prompt and model give the same text."""
+    max_tokens: int | None = None
+    """None: as many as the window still holds."""
+    stop: tuple[str, ...] = ()
+    """The reply ends before the first of these strings."""
+    top_logprobs: int | None = None
+    """None: no log-probabilities; 0: those of the drawn tokens; n ≤ 20: of the n most probable ones too."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One reply to be generated. `messages` ends with the user's, or with the assistant's own if it is to go on."""
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling = Sampling()
+    continue_last: bool = False
+    """True: the last message is an unfinished reply of the assistant; only what follows it is generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next piece of text: whole characters, never empty but for its log-probabilities."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last thing a stream yields."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """How many of the prompt's tokens were still in the KV cache of an earlier turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineModel:
+    """A model that the engine can answer with."""
+
+    name: str
+    context: int
+    """The window in tokens; 0 if the server does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`loading` while weights are read; `detail` is one line for a person: device, dtype, or why it failed."""
+
+    status: Literal["starting", "loading", "ready", "failed"]
+    detail: str = ""
+    model: str = ""
+
+
+class Engine(Protocol):
+    """Generates replies. Every method raises EngineError or ModelError, never a library's exception."""
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
+        """Yields pieces, then one Finished. Closing the generator stops the computation."""
+        ...
+
+    async def models(self) -> list[EngineModel]: ...
+
+    async def health(self) -> Health: ...
+
+    async def warm(self, model: str) -> None:
+        """Starts loading `model` so that the first reply need not wait; returns at once."""
+        ...
+
+    async def close(self) -> None: ...

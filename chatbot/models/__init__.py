@@ -1,0 +1,1 @@
+"""Base models on disk: catalogue, download, manifest, verification, and the chat template that goes with each."""

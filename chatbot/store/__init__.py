@@ -1,0 +1,1 @@
+"""What was said, judged and derived: tables, sessions, migrations, backup."""

@@ -1,0 +1,1 @@
+"""The Textual application. It draws, and asks `dialogue` for everything that happens in a conversation."""
