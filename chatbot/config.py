@@ -140,9 +140,7 @@ def find_home() -> Home:
         config=folders.user_config_path,
         data=folders.user_data_path,
         state=folders.user_state_path,
-        runtime=folders.user_runtime_path
-        if os.environ.get("XDG_RUNTIME_DIR")
-        else folders.user_state_path / "run",
+        runtime=folders.user_runtime_path if os.environ.get("XDG_RUNTIME_DIR") else folders.user_state_path / "run",
     )
 
 
@@ -199,9 +197,7 @@ def _explain(error: ValidationError, path: Path, content: dict[str, Any]) -> Con
     if variable in os.environ:
         return ConfigError(f"{variable}: {reason}.", hint=f"It is {os.environ[variable]!r} now.")
     if line := _find_line(path, keys, content):
-        return ConfigError(
-            f"{path}, line {line}: {name}: {reason}.", hint="`chatbot config show` lists every setting."
-        )
+        return ConfigError(f"{path}, line {line}: {name}: {reason}.", hint="`chatbot config show` lists every setting.")
     return ConfigError(f"{name}: {reason}.", hint="`chatbot config show` lists every setting.")
 
 
