@@ -149,7 +149,7 @@ def load_settings(home: Home, **flags: Any) -> Settings:
 
     Raises ConfigError with the file and line, or the variable, that is at fault.
     """
-    content = _read(home.config_file)
+    content = read_config_file(home.config_file)
 
     class _Layered(Settings):
         @classmethod
@@ -171,7 +171,8 @@ def load_settings(home: Home, **flags: Any) -> Settings:
         raise ConfigError(f"A CHATBOT_* variable cannot be read: {error}.") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
+    """config.toml as it stands, {} if there is none. Raises ConfigError with the line at fault."""
     try:
         text = path.read_bytes().decode("utf-8")
         return tomllib.loads(text)

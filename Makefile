@@ -1,0 +1,36 @@
+# Every target builds .venv when it is missing or older than the project file. PYTHON chooses the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: chat test check bench docs clean
+
+chat: .venv/installed
+	$(BIN)/chatbot models pull
+	$(BIN)/chatbot db upgrade
+	$(BIN)/chatbot
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Rewrites what in the README and docs/ is made by the program itself: the help texts and the screenshots.
+docs: .venv/installed
+	$(BIN)/python -m tests.make_docs
+
+# The file tells a finished environment from one whose installation was interrupted.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt --editable . --group dev
+	touch .venv/installed
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

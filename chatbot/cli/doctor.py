@@ -1,0 +1,171 @@
+"""`chatbot doctor`: looks at everything a chat needs and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from chatbot.errors import ChatbotError
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from chatbot.config import Home, Settings
+
+_LIBRARIES = ("torch", "transformers", "peft", "textual", "sqlalchemy")
+_LOW_DISK = 2 << 30  # bytes: a database backup and a small model still fit
+_MARKS = {"ok": ("✓", typer.colors.GREEN), "warning": ("!", typer.colors.YELLOW), "failed": ("✗", typer.colors.RED)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `advice` says what to do; empty when all is well."""
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    detail: str
+    advice: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts: a list of findings.")] = False,
+) -> None:
+    """Checks versions, settings, device, model, database, engine and disk. Exits with 1 if something is broken.
+
+    Examples:
+
+      chatbot doctor
+
+      chatbot doctor --json | jq '.[] | select(.status != "ok")'
+    """
+    findings = []
+    for finding in _examine():
+        findings.append(finding)
+        if not as_json:
+            mark, colour = _MARKS[finding.status]
+            typer.secho(mark, fg=colour, nl=False)
+            typer.echo(f" {finding.name:<9} {printable_line(finding.detail)}")
+            if finding.advice:
+                typer.echo(f"{'':<12}{printable_line(finding.advice)}")
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    if any(finding.status == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _examine() -> Iterator[Finding]:
+    from chatbot.config import find_home, load_settings
+
+    home = find_home()
+    yield _check_versions()
+    try:
+        settings = load_settings(home)
+    except ChatbotError as error:
+        yield Finding("settings", "failed", error.message, error.hint)
+        return
+    source = str(home.config_file) if home.config_file.exists() else "defaults (no config.toml)"
+    yield Finding("settings", "ok", source)
+    checks: list[tuple[str, Callable[[Home, Settings], Finding]]] = [
+        ("device", _check_device),
+        ("model", _check_model),
+        ("personas", _check_personas),
+        ("database", _check_database),
+        ("engine", _check_engine),
+        ("disk", _check_disk),
+    ]
+    for name, check in checks:
+        try:
+            yield check(home, settings)
+        except ChatbotError as error:
+            yield Finding(name, "failed", error.message, error.hint)
+
+
+def _check_versions() -> Finding:
+    versions = [f"chatbot {metadata.version('chatbot')}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    versions.append(f"SQLite {sqlite3.sqlite_version}")
+    detail = ", ".join(versions)
+    if sys.version_info < (3, 11):
+        return Finding("versions", "failed", detail, "Python 3.11 or newer is needed.")
+    return Finding("versions", "ok", detail)
+
+
+def _check_device(home: Home, settings: Settings) -> Finding:
+    if settings.engine.url:
+        return Finding("device", "ok", "the remote server's own")
+    from chatbot.engine.loading import choose_device
+
+    device, dtype = choose_device(settings.engine)
+    return Finding("device", "ok", f"{device}, {dtype}")
+
+
+def _check_model(home: Home, settings: Settings) -> Finding:
+    if settings.engine.url:
+        return Finding("model", "ok", f"{settings.model}, asked of {settings.engine.url}")
+    from chatbot.models.library import ModelLibrary
+
+    library = ModelLibrary(home.models)
+    library.verify(settings.model)
+    folder = library.find(settings.model)
+    return Finding("model", "ok", f"{folder.name}: every file as its manifest says, window {folder.context} tokens")
+
+
+def _check_personas(home: Home, settings: Settings) -> Finding:
+    from chatbot.dialogue.personas import Personas
+
+    personas = Personas(home.personas)
+    names = [persona.name for persona in personas.list()]
+    if personas.problems:
+        return Finding("personas", "warning", personas.problems[0], "The file is left out until it is mended.")
+    if settings.persona not in names:
+        advice = f"Set `persona` in {home.config_file} to one of: {', '.join(names)}."
+        return Finding("personas", "failed", f"there is no persona {settings.persona!r}", advice)
+    return Finding("personas", "ok", ", ".join(names))
+
+
+def _check_database(home: Home, settings: Settings) -> Finding:
+    from chatbot.store.migrations import open_upgraded
+
+    url = home.database_url(settings)
+    with open_upgraded(url) as store:
+        if problems := store.verify():
+            advice = "`chatbot db backup` saves what is readable; older backups lie beside the database."
+            return Finding("database", "failed", f"{url}: {problems[0]}", advice)
+    return Finding("database", "ok", f"{url}: sound")
+
+
+def _check_engine(home: Home, settings: Settings) -> Finding:
+    import asyncio
+
+    from chatbot.engine.client import connect_engine
+
+    async def look() -> str:
+        engine = connect_engine(settings, home)
+        try:
+            health = await engine.health()
+        finally:
+            await engine.close()
+        return " ".join(part for part in (health.status, health.model, health.detail) if part)
+
+    where = settings.engine.url or f"private, {home.engine_socket}"
+    return Finding("engine", "ok", f"{where}: {asyncio.run(look())}")
+
+
+def _check_disk(home: Home, settings: Settings) -> Finding:
+    folder: Path = home.data
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free for {home.data}"
+    if free < _LOW_DISK:
+        return Finding("disk", "warning", detail, "Below 2 GB a model or a backup may not fit.")
+    return Finding("disk", "ok", detail)
