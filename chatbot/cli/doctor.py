@@ -6,7 +6,6 @@ import json
 import platform
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -74,17 +73,17 @@ def _examine() -> Iterator[Finding]:
         return
     source = str(home.config_file) if home.config_file.exists() else "defaults (no config.toml)"
     yield Finding("settings", "ok", source)
-    checks: list[tuple[str, Callable[[Home, Settings], Finding]]] = [
-        ("device", _check_device),
-        ("model", _check_model),
-        ("personas", _check_personas),
-        ("database", _check_database),
-        ("engine", _check_engine),
-        ("disk", _check_disk),
-    ]
-    for name, check in checks:
+    checks: dict[str, Callable[[], Finding]] = {
+        "device": lambda: _check_device(settings),
+        "model": lambda: _check_model(home, settings),
+        "personas": lambda: _check_personas(home, settings),
+        "database": lambda: _check_database(home, settings),
+        "engine": lambda: _check_engine(home, settings),
+        "disk": lambda: _check_disk(home),
+    }
+    for name, check in checks.items():
         try:
-            yield check(home, settings)
+            yield check()
         except ChatbotError as error:
             yield Finding(name, "failed", error.message, error.hint)
 
@@ -94,12 +93,10 @@ def _check_versions() -> Finding:
     versions += [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
     versions.append(f"SQLite {sqlite3.sqlite_version}")
     detail = ", ".join(versions)
-    if sys.version_info < (3, 11):
-        return Finding("versions", "failed", detail, "Python 3.11 or newer is needed.")
     return Finding("versions", "ok", detail)
 
 
-def _check_device(home: Home, settings: Settings) -> Finding:
+def _check_device(settings: Settings) -> Finding:
     if settings.engine.url:
         return Finding("device", "ok", "the remote server's own")
     from chatbot.engine.loading import choose_device
@@ -160,7 +157,7 @@ def _check_engine(home: Home, settings: Settings) -> Finding:
     return Finding("engine", "ok", f"{where}: {asyncio.run(look())}")
 
 
-def _check_disk(home: Home, settings: Settings) -> Finding:
+def _check_disk(home: Home) -> Finding:
     folder: Path = home.data
     while not folder.exists():
         folder = folder.parent

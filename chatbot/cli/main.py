@@ -16,8 +16,8 @@ from chatbot.cli import ask, config, db, doctor, models, serve
 from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
 
-EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 settings · 4 database · 5 not found · 6 model ·
-7 engine · 8 input that cannot be used · 130 stopped with Ctrl-C."""
+EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 settings · 4 database · 5 not found ·
+6 model · 7 engine · 8 input that cannot be used · 130 stopped with Ctrl-C."""
 
 app = typer.Typer(
     name="chatbot",

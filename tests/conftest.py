@@ -1,0 +1,34 @@
+"""What every room's tests share: a home of their own, and the real model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chatbot.config import Home, find_home
+
+REPOSITORY = Path(__file__).parent.parent
+MODEL_HOME = REPOSITORY / ".cache" / "home"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Every test lives in its own folders, whatever the machine's owner has set."""
+    for name in list(os.environ):
+        if name.startswith("CHATBOT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CHATBOT_HOME", str(tmp_path / "home"))
+    return find_home()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the real SmolLM2, pulled once into the repository's own cache as `chatbot models pull` does."""
+    from chatbot.models.library import ModelLibrary
+    from chatbot.models.pull import pull
+
+    library = ModelLibrary(MODEL_HOME / "models")
+    pull(library, "smollm2-135m-instruct")
+    return library.find("smollm2-135m-instruct").path
