@@ -24,6 +24,7 @@ app = typer.Typer(
     help="A chatbot that you own. Without a command it opens the chat.",
     epilog=EXIT_CODES,
     no_args_is_help=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
