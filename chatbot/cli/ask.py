@@ -20,10 +20,12 @@ from chatbot.errors import ChatbotError, InvalidInput
 from chatbot.text import printable, printable_line
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
     from rich.status import Status
 
     from chatbot.dialogue.events import ReplyEnded, TurnEvent
-    from chatbot.dialogue.manager import Manager, Sampling
+    from chatbot.dialogue.manager import Manager
     from chatbot.store.records import Message
 
 
@@ -75,10 +77,17 @@ def ask(
     home = find_home()
     settings = load_settings(home, **({"model": model} if model else {}))
     sampling = Sampling(temperature=temperature, seed=seed, max_tokens=max_tokens)
-    with contextlib.closing(open_manager(settings, home, in_memory=no_log)) as manager:
-        target = _find_target(manager, conversation, go_on)
-        code = asyncio.run(_run_turn(manager, target, prompt, persona or None, sampling, as_json, not no_log))
-    raise typer.Exit(code)
+
+    async def run() -> int:
+        manager = open_manager(settings, home, in_memory=no_log)
+        try:
+            target = _find_target(manager, conversation, go_on)
+            turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling)
+            return await _follow(turn, manager, as_json, kept=not no_log)
+        finally:
+            await manager.close()
+
+    raise typer.Exit(asyncio.run(run()))
 
 
 def _read_prompt(parts: list[str]) -> str:
@@ -117,38 +126,27 @@ def _find_target(manager: Manager, conversation: str, go_on: bool) -> str | None
     return None
 
 
-async def _run_turn(
-    manager: Manager,
-    target: str | None,
-    prompt: str,
-    persona: str | None,
-    sampling: Sampling,
-    as_json: bool,
-    kept: bool,
-) -> int:
-    """Streams one turn; returns the exit code. Ctrl-C and SIGTERM cancel it, and the manager keeps what was said."""
+async def _follow(turn: AsyncGenerator[TurnEvent, None], manager: Manager, as_json: bool, kept: bool) -> int:
+    """Shows one turn; returns the exit code. Ctrl-C and SIGTERM cancel it, and the manager keeps what was said."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     reply: Message | None = None
-    turn = manager.reply(target, prompt, persona=persona, sampling=sampling)
     try:
         with _waiting(manager) as status:
             async for event in turn:
                 reply = _show(event, status, as_json) or reply
     except asyncio.CancelledError:
         await turn.aclose()
-        where = f"; what was said is kept in conversation {reply.conversation_id[:13]}" if reply and kept else ""
+        where = f"; what was said is kept in conversation {reply.conversation_id}" if reply and kept else ""
         typer.echo(f"\nStopped{where}.", err=True)
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         await turn.aclose()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    finally:
-        await manager.aclose()
     return 0
 
 
@@ -194,7 +192,7 @@ def _describe(ended: ReplyEnded) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _waiting(manager: Manager) -> Any:
+def _waiting(manager: Manager) -> Iterator[Status | None]:
     """A spinner on standard error, for a person only, that tells what the wait is for until the first piece comes."""
     if not sys.stderr.isatty():
         yield None
