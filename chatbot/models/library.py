@@ -1,0 +1,148 @@
+"""The models on this disk.
+
+Each is a folder under <home>/models with the files that transformers reads (config.json, *.safetensors,
+tokenizer.json, chat_template.jinja, generation_config.json) and a manifest. Finding one checks cheaply that every file
+is there with the right size, because a damaged model must be told before an engine chokes on it; `verify` hashes
+everything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatbot.errors import InvalidInput, ModelDamaged, ModelError, ModelNotFound
+from chatbot.files import hash_file, sync_folder
+from chatbot.models.manifest import MANIFEST, Manifest, check_name, read_manifest
+from chatbot.models.template import ChatTemplate
+from chatbot.text import printable_line
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A whole model on disk."""
+
+    name: str
+    path: Path
+    manifest: Manifest
+
+    @property
+    def context(self) -> int:
+        """The window in tokens."""
+        return self.manifest.context
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the model's content: weights, tokenizer, template and configuration."""
+        return self.manifest.sha256
+
+    @property
+    def template_sha(self) -> str:
+        return self.manifest.template_sha256
+
+    def load_template(self) -> ChatTemplate:
+        """The tokenizer and chat format, in a fraction of a second. Raises ModelDamaged."""
+        template = ChatTemplate.load(self.path)
+        if template.sha256 != self.manifest.template_sha256:
+            raise ModelDamaged(
+                f"The chat template of {self.name} is not the one that its manifest names.",
+                hint=_how_to_mend(self.name),
+            )
+        return template
+
+
+class ModelLibrary:
+    """The models under `folder`, which need not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def list(self) -> list[ModelFolder]:
+        """Every whole model, by name. Damaged ones are left out; `damaged` tells of them."""
+        return [model for model in self._scan() if isinstance(model, ModelFolder)]
+
+    def damaged(self) -> dict[str, ModelError]:
+        """What is wrong with each folder that is not a whole model, by name."""
+        return {model[0]: model[1] for model in self._scan() if not isinstance(model, ModelFolder)}
+
+    def find(self, name: str) -> ModelFolder:
+        """The model `name`, its files present with the right sizes. Raises ModelNotFound, ModelDamaged."""
+        try:
+            path = self.folder / check_name(name)
+        except InvalidInput as error:
+            raise ModelNotFound(error.message, hint="`chatbot models list` shows the models here.") from None
+        if not path.is_dir():
+            raise ModelNotFound(
+                f"There is no model {name} in {self.folder}.",
+                hint=f"Fetch it with `chatbot models pull {name}`, or see `chatbot models list`.",
+            )
+        manifest = read_manifest(path)
+        if not manifest.files:
+            raise ModelDamaged(f"{path / MANIFEST} is damaged: it names no files.", hint=_how_to_mend(name))
+        for file in manifest.files:
+            try:
+                size = os.lstat(path / file.path).st_size
+            except OSError as error:
+                reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+                raise ModelDamaged(f"{path / file.path} {reason}.", hint=_how_to_mend(name)) from None
+            if size != file.size:
+                raise ModelDamaged(
+                    f"{path / file.path} has {size:,} bytes instead of {file.size:,}.", hint=_how_to_mend(name)
+                )
+        return ModelFolder(name, path, manifest)
+
+    def verify(self, name: str, on_bytes: Callable[[int], None] | None = None) -> None:
+        """Reads every byte of the model. Raises ModelNotFound, or ModelDamaged naming the file at fault.
+
+        `on_bytes` hears how many bytes each step read.
+        """
+        model = self.find(name)
+        for file in model.manifest.files:
+            path = model.path / file.path
+            try:
+                digest = hash_file(path, on_bytes)
+            except OSError as error:
+                raise ModelDamaged(f"{path} cannot be read: {error.strerror}.", hint=_how_to_mend(name)) from None
+            if digest != file.sha256:
+                raise ModelDamaged(f"{path} differs from its manifest.", hint=_how_to_mend(name))
+        model.load_template()
+
+    def remove(self, name: str) -> None:
+        """Deletes the model, whole or damaged. Raises ModelNotFound; ModelError if the disk refuses."""
+        try:
+            path = self.folder / check_name(name)
+        except InvalidInput as error:
+            raise ModelNotFound(error.message, hint="Give the name that `chatbot models list` shows.") from None
+        if path.is_symlink() or not path.is_dir():
+            raise ModelNotFound(f"There is no model {name} in {self.folder}.")
+        try:
+            # Renamed first: a removal that is interrupted leaves no half of a model under its name.
+            grave = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{name}.removed."))
+            path.rename(grave / name)
+            sync_folder(self.folder)
+            shutil.rmtree(grave)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be removed: {error.strerror}.") from None
+
+    def _scan(self) -> Iterator[ModelFolder | tuple[str, ModelError]]:
+        try:
+            names = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ModelError(f"{self.folder} cannot be read: {error.strerror}.") from None
+        for name in names:
+            if name.startswith("."):
+                continue  # being fetched, or left over from a fetch that was killed
+            try:
+                yield self.find(name)
+            except ModelError as error:
+                yield name, error
+
+
+def _how_to_mend(name: str) -> str:
+    return f"Fetch it anew with `chatbot models pull --force {printable_line(name)}`."
