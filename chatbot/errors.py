@@ -103,7 +103,11 @@ class EngineLost(EngineError):
 
 
 class RequestRefused(EngineError):
-    pass
+    """`code` tells reasons apart, in the OpenAI protocol's words, such as context_length_exceeded."""
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class OutOfMemory(EngineError):

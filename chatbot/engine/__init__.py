@@ -1,1 +1,1 @@
-"""Tokens in, tokens out: the Engine protocol, the torch engine, its server, the client, and a scripted one for tests."""
+"""Tokens in, tokens out: the Engine protocol, the torch engine, its server, the client, and a scripted fake."""

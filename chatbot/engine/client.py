@@ -1,0 +1,197 @@
+"""The engine as the rest of the program meets it: a client of the OpenAI chat protocol.
+
+Without `engine.url` it starts or joins the private engine on its Unix socket; with one it talks to that server, be it
+vLLM, llama.cpp, `transformers serve` or a `chatbot serve` elsewhere. What a foreign server sends is read with
+tolerance and shown with care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from chatbot.config import EngineSettings, Home, Settings
+from chatbot.engine.answers import StreamReader, explain_refusal, read_models
+from chatbot.engine.private import PrivateEngine
+from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
+from chatbot.errors import ConfigError, EngineError, EngineLost, EngineUnavailable, RequestRefused
+from chatbot.text import printable_line
+
+_SHORT = httpx.Timeout(10.0)
+# A model may load for minutes and a long prompt may take as long before the first byte: only connecting is limited.
+_PATIENT = httpx.Timeout(None, connect=10.0)
+
+
+def connect_engine(settings: Settings, home: Home) -> EngineClient:
+    """The engine that the settings name. Nothing is started or connected before the first request."""
+    return EngineClient(settings.engine, home)
+
+
+class EngineClient:
+    """Implements protocol.Engine. Belongs to one event loop."""
+
+    def __init__(self, settings: EngineSettings, home: Home) -> None:
+        """Raises ConfigError if `settings.url` is no http address."""
+        self._settings = settings
+        self._private = None if settings.url else PrivateEngine(settings, home)
+        if self._private is not None:
+            transport = httpx.AsyncHTTPTransport(uds=str(self._private.socket))
+            self._root, self._place = "http://engine", "The engine"
+        else:
+            transport = None
+            self._root, self._place = _read_url(settings.url)
+        token = settings.token.get_secret_value()
+        headers = {"Authorization": f"Bearer {token}"} if token and self._private is None else {}
+        # No proxy of the environment: it would see the conversations, and cannot reach a Unix socket.
+        self._http = httpx.AsyncClient(transport=transport, headers=headers, timeout=_SHORT, trust_env=False)
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
+        body = describe_request(request, extended=True)
+        for attempt in (1, 2):
+            if self._private is not None:
+                await self._private.ensure(self._ask, request.model)
+            reader = StreamReader()
+            answered = False
+            try:
+                async with self._http.stream(
+                    "POST", f"{self._root}/v1/chat/completions", json=body, timeout=_PATIENT
+                ) as response:
+                    if response.status_code != 200:
+                        raise explain_refusal(response.status_code, await response.aread(), self._place)
+                    answered = True
+                    async for line in response.aiter_lines():
+                        for item in reader.read(line):
+                            yield item
+                        if reader.done:
+                            break
+                yield reader.finish()
+                return
+            except httpx.ConnectError as error:
+                if self._private is None:
+                    raise EngineUnavailable(f"{self._place} cannot be reached: {_reason(error)}") from None
+                if attempt == 2:
+                    raise self._explain_loss() from None
+            except httpx.HTTPError as error:
+                if answered:
+                    raise EngineLost(
+                        f"{self._place} broke off in the middle of the reply.", hint="What arrived is kept; try again."
+                    ) from error
+                if self._private is None or attempt == 2:
+                    raise self._explain_loss() from error
+                # An engine that was just leaving, or that died before it said a word: a new one gets the request.
+
+    async def models(self) -> list[EngineModel]:
+        if self._private is not None:
+            await self._private.ensure(self._ask, "")
+        content = await self._ask("GET", "/v1/models", strict=True)
+        return read_models(content, self._settings.context)
+
+    async def health(self) -> Health:
+        """Never starts an engine and never raises: what can be told without waiting."""
+        try:
+            content = await self._ask("GET", "/health", strict=self._private is None)
+        except EngineUnavailable as error:
+            return Health("failed", str(error))
+        except EngineError:
+            content = None
+        if content is not None and content.get("status") in {"starting", "loading", "ready", "failed"}:
+            detail, model = (printable_line(str(content.get(name) or ""), 200) for name in ("detail", "model"))
+            return Health(content["status"], detail, model)
+        if self._private is not None:
+            return Health("starting", "starting" if self._private.is_starting else "not running")
+        return await self._judge_foreign()
+
+    async def warm(self, model: str) -> None:
+        if self._private is None:
+            return
+        await self._private.ensure(self._ask, model)
+        await self._ask("POST", "/engine/warm", {"model": model})
+
+    async def leave(self) -> bool:
+        """Asks the private engine to end when it is idle. False if none runs."""
+        return self._private is not None and await self._ask("POST", "/engine/leave") is not None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _ask(self, method: str, path: str, body: Any = None, *, strict: bool = False) -> Any:
+        """The JSON that a short request brings. None if nobody is there, or an EngineError when `strict`."""
+        try:
+            json_body = {} if method == "POST" and body is None else body
+            response = await self._http.request(method, self._root + path, json=json_body)
+            if response.status_code >= 400:
+                raise explain_refusal(response.status_code, response.content, self._place)
+            return response.json() if response.content else {}
+        except httpx.HTTPError as error:
+            if strict:
+                raise EngineUnavailable(f"{self._place} cannot be reached: {_reason(error)}") from None
+        except ValueError:
+            if strict:
+                raise EngineError(f"{self._place} sent no JSON.") from None
+        except EngineError:
+            if strict:
+                raise
+        return None
+
+    async def _judge_foreign(self) -> Health:
+        """Servers agree on /v1/models only."""
+        try:
+            found = read_models(await self._ask("GET", "/v1/models", strict=True), 0)
+        except RequestRefused as error:
+            return Health("failed", error.message)
+        except EngineError as error:
+            return Health("loading", error.message)
+        return Health("ready", urlsplit(self._root).netloc, found[0].name if found else "")
+
+    def _explain_loss(self) -> EngineError:
+        if self._private is None:
+            return EngineUnavailable(f"{self._place} closed the connection without an answer.")
+        reason = self._private.explain_end()
+        return EngineUnavailable(
+            f"The engine ended before it answered{': ' + reason if reason else '.'}",
+            hint=f"Its log is {self._private.log}.",
+        )
+
+
+def describe_request(request: GenerationRequest, *, extended: bool) -> dict[str, Any]:
+    """The body of a streamed chat request; what is None is left to the server."""
+    sampling = request.sampling
+    fields = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop) or None,
+        "logprobs": True if sampling.top_logprobs is not None else None,
+        "top_logprobs": sampling.top_logprobs or None,
+    }
+    if extended:
+        fields |= {
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
+        }
+    if request.continue_last:
+        fields |= {"continue_final_message": True, "add_generation_prompt": False}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    body = {"model": request.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    return body | {name: value for name, value in fields.items() if value is not None}
+
+
+def _read_url(url: str) -> tuple[str, str]:
+    """The root without /v1, and what to call the server in a message (a URL may hold a password: it is left out)."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            path = parts.path.rstrip("/").removesuffix("/v1")
+            port = f":{parts.port}" if parts.port else ""
+            return f"{parts.scheme}://{parts.netloc}{path}", f"The server {parts.hostname}{port}"
+    raise ConfigError("engine.url is not an http address.", hint="It looks like http://127.0.0.1:8000/v1.")
+
+
+def _reason(error: Exception) -> str:
+    return printable_line(str(error), 200) or type(error).__name__

@@ -1,0 +1,164 @@
+"""How the next token is drawn from the model's logits.
+
+Order and definitions are those of transformers' logits processors (repetition penalty, temperature, top-k, top-p,
+min-p), so that a setting means here what it means everywhere; a test compares them on random logits. Two things differ
+in how it is computed, not in what: candidates are cut out of the vocabulary first, so that nothing is sorted that
+cannot be drawn, and one uniform number of the request's own generator picks from their cumulative distribution, so
+that a reply depends on its seed alone and not on what else the engine does.
+
+Only the engine's process imports this module; torch stands at its top because every line here works on tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chatbot.engine.protocol import Sampling
+from chatbot.errors import EngineError
+
+_FIRST_GUESS = 256  # a nucleus larger than this is rare; if it is, the whole vocabulary is sorted
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Every number that drawing needs, none left open. Neutral values switch a step off."""
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+def read_choice(folder: Path) -> Choice:
+    """The model's own recommendation: what its generation_config.json says, our defaults for what it does not."""
+    try:
+        content = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return Choice()
+    if not isinstance(content, dict):
+        return Choice()
+
+    def read(name: str, low: float, high: float) -> dict[str, Any]:
+        value = content.get(name)
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return {name: value} if usable else {}
+
+    return Choice(
+        **read("temperature", 0.0, 100.0),
+        **read("top_p", 0.0, 1.0),
+        **{name: int(value) for name, value in read("top_k", 0, 1 << 20).items()},
+        **read("min_p", 0.0, 1.0),
+        **read("repetition_penalty", 0.01, 100.0),
+    )
+
+
+def settle(sampling: Sampling, defaults: Choice) -> Choice:
+    """`sampling` with what it leaves open taken from `defaults`."""
+
+    def pick(asked: float | None, default: float) -> float:
+        return default if asked is None else asked
+
+    return Choice(
+        temperature=pick(sampling.temperature, defaults.temperature),
+        top_p=pick(sampling.top_p, defaults.top_p),
+        top_k=int(pick(sampling.top_k, defaults.top_k)),
+        min_p=pick(sampling.min_p, defaults.min_p),
+        repetition_penalty=pick(sampling.repetition_penalty, defaults.repetition_penalty),
+    )
+
+
+def find_candidates(scores: torch.Tensor, choice: Choice) -> tuple[torch.Tensor, torch.Tensor]:
+    """The token ids that temperature, top_k, top_p and min_p leave, most probable first, and their probabilities.
+
+    `scores` has the shape (vocabulary,); both results have (candidates,) and the probabilities sum to one.
+    """
+    if choice.temperature != 1.0:
+        # The maximum goes first, so that a temperature near zero makes no infinities.
+        scores = (scores - scores.max()) / choice.temperature
+    size = scores.shape[-1]
+    if 0 < choice.top_k < size:
+        # All that tie with the last of the k stay, as in TopKLogitsWarper.
+        ids = (scores >= torch.topk(scores, choice.top_k).values[-1]).nonzero()[:, 0]
+        kept, order = scores[ids].sort(descending=True, stable=True)
+        return _cut(ids[order], kept.softmax(-1), choice)
+    if choice.top_p < 1.0 or choice.min_p > 0.0:
+        kept, ids = torch.topk(scores, min(_FIRST_GUESS, size))
+        probabilities = (kept - scores.logsumexp(-1)).exp()
+        nucleus_inside = choice.top_p < 1.0 and bool(probabilities.sum() >= choice.top_p)
+        floor_inside = choice.min_p > 0.0 and bool(probabilities[-1] < choice.min_p * probabilities[0])
+        if not (nucleus_inside or floor_inside):
+            kept, ids = scores.sort(descending=True, stable=True)
+            probabilities = kept.softmax(-1)
+        return _cut(ids, probabilities, choice)
+    return torch.arange(size, device=scores.device), scores.softmax(-1)
+
+
+def _cut(ids: torch.Tensor, probabilities: torch.Tensor, choice: Choice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cuts the tail that top_p and min_p forbid off candidates that come most probable first."""
+    keep = torch.ones_like(ids, dtype=torch.bool)
+    if choice.top_p < 1.0:
+        keep &= probabilities.cumsum(-1) - probabilities < choice.top_p  # the mass before a token decides
+    if choice.min_p > 0.0:
+        keep &= probabilities >= choice.min_p * probabilities[0]
+    keep[0] = True
+    probabilities = probabilities[keep]
+    return ids[keep], probabilities / probabilities.sum()
+
+
+class Sampler:
+    """Draws the tokens of one reply. Holds the tokens seen so far (for the penalty) and the reply's own generator."""
+
+    def __init__(self, choice: Choice, prompt: Sequence[int], seed: int | None) -> None:
+        self.choice = choice
+        self._generator = torch.Generator().manual_seed(secrets.randbits(63) if seed is None else seed)
+        self._prompt = prompt
+        self._seen: torch.Tensor | None = None
+
+    def draw(self, logits: torch.Tensor) -> int:
+        """The next token's id, from float32 logits of the shape (vocabulary,), which stay as they are.
+
+        Raises EngineError if the model computed no usable numbers (a half-precision overflow).
+        """
+        scores = self._penalize(logits)
+        best = int(scores.argmax())
+        if not bool(torch.isfinite(scores[best])):
+            raise EngineError(
+                "The model computed numbers that are not finite.", hint='Try `dtype = "float32"` under [engine].'
+            )
+        token = best
+        if self.choice.temperature > 0.0:
+            ids, probabilities = find_candidates(scores, self.choice)
+            mass = probabilities.cpu().double().cumsum(-1)
+            threshold = torch.rand((), dtype=torch.float64, generator=self._generator) * mass[-1]
+            index = min(int(torch.searchsorted(mass, threshold, right=True)), len(mass) - 1)
+            token = int(ids[index])
+        if self._seen is not None:
+            self._seen[token] = True
+        return token
+
+    def _penalize(self, logits: torch.Tensor) -> torch.Tensor:
+        """Keskar et al., CTRL (arXiv:1909.05858): seen tokens lose; prompt and reply both count as seen."""
+        penalty = self.choice.repetition_penalty
+        if penalty == 1.0:
+            return logits
+        if self._seen is None:
+            self._seen = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            seen = torch.tensor(self._prompt, device=logits.device)
+            self._seen[seen[seen < logits.shape[-1]]] = True
+        return torch.where(self._seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def read_logprobs(logits: torch.Tensor, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+    """The log-probability of `token` and the `count` most probable tokens with theirs, all from the model's own
+    distribution: before penalty, temperature and cuts."""
+    logprobs = logits.log_softmax(-1)
+    values, ids = torch.topk(logprobs, min(count, logits.shape[-1]))
+    return float(logprobs[token]), list(zip(ids.tolist(), values.tolist(), strict=True))

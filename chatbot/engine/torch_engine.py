@@ -1,0 +1,246 @@
+"""The engine that computes: models in memory, a scheduler for their replies, text out.
+
+It keeps the promise of protocol.Engine, so the server serves it as it serves a scripted one. Importing this module is
+cheap; torch and transformers are imported by a thread of their own, started by `prepare`, while the server already
+answers. A model is loaded when a request names it; at most two stay, the least recently used idle one leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from chatbot.config import EngineSettings
+from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
+from chatbot.errors import ChatbotError, EngineError, OutOfMemory, RequestRefused
+
+if TYPE_CHECKING:
+    from chatbot.engine.loading import LoadedModel
+    from chatbot.engine.scheduler import Scheduler
+    from chatbot.models.library import ModelLibrary
+
+_MOST_MODELS = 2
+_log = logging.getLogger(__name__)
+
+
+class TorchEngine:
+    """Answers with the models of `library`. All methods belong to one event loop."""
+
+    def __init__(self, library: ModelLibrary, settings: EngineSettings) -> None:
+        self._library = library
+        self._settings = settings
+        self._health = Health("starting", "reading PyTorch")
+        self._loader = ThreadPoolExecutor(1, "loader")
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._freed = asyncio.Condition()
+        self._scheduler: Scheduler | None = None
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps of computation were done since the start; tests watch a cancelled reply with it."""
+        return self._scheduler.steps_done if self._scheduler else 0
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
+        async with self._use(request.model) as model:
+            prompt = await asyncio.to_thread(
+                model.template.encode, request.messages, continue_last=request.continue_last
+            )
+            if len(prompt) >= model.context:
+                raise RequestRefused(
+                    f"The prompt has {len(prompt)} tokens, and the window of {model.name} holds {model.context}.",
+                    code="context_length_exceeded",
+                )
+            async for item in self._generate(model, prompt, request):
+                yield item
+
+    async def models(self) -> list[EngineModel]:
+        folders = await asyncio.to_thread(self._library.list)
+        limit = self._settings.context
+        return [EngineModel(folder.name, min(folder.context, limit or folder.context)) for folder in folders]
+
+    async def health(self) -> Health:
+        return self._health
+
+    async def prepare(self) -> None:
+        """Reads the libraries, so that the first model need not wait for them."""
+        await asyncio.get_running_loop().run_in_executor(self._loader, self._import_libraries)
+
+    async def warm(self, model: str) -> None:
+        task = self._start_loading(model)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def close(self) -> None:
+        for task in self._loading.values():
+            task.cancel()
+        if self._scheduler is not None:
+            await asyncio.to_thread(self._scheduler.close)
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def _generate(
+        self, model: LoadedModel, prompt: list[int], request: GenerationRequest
+    ) -> AsyncGenerator[Piece | Finished, None]:
+        from chatbot.engine.scheduler import Work
+
+        loop = asyncio.get_running_loop()
+        results: asyncio.Queue[Piece | Finished | ChatbotError | None] = asyncio.Queue()
+
+        def deliver(result: Any) -> None:
+            loop.call_soon_threadsafe(results.put_nowait, result)
+
+        work = Work(_reply(model, prompt, request), deliver, deliver)
+        assert self._scheduler is not None  # a model was loaded, so the libraries were too
+        self._scheduler.submit(work)
+        try:
+            while True:
+                result = await results.get()
+                if isinstance(result, ChatbotError):
+                    raise result
+                if result is None:
+                    return
+                yield result
+        finally:
+            work.cancel()
+
+    @asynccontextmanager
+    async def _use(self, name: str) -> AsyncGenerator[LoadedModel, None]:
+        """The loaded model, kept in memory as long as the block runs."""
+        while True:
+            # Many may wait for one load; the one that leaves early must not cancel it for the others.
+            model = await asyncio.shield(self._start_loading(name))
+            if self._models.get(name) is model:  # else it was evicted before this request could hold it
+                break
+        model.users += 1
+        self._models.move_to_end(name)
+        try:
+            yield model
+        finally:
+            model.users -= 1
+            async with self._freed:
+                self._freed.notify_all()
+
+    def _start_loading(self, name: str) -> asyncio.Task[LoadedModel]:
+        task = self._loading.get(name)
+        if task is None:
+            task = self._loading[name] = asyncio.create_task(self._load(name))
+            task.add_done_callback(lambda _: self._loading.pop(name, None))
+        return task
+
+    async def _load(self, name: str) -> LoadedModel:
+        if model := self._models.get(name):
+            return model
+        loop = asyncio.get_running_loop()
+        try:
+            folder = await asyncio.to_thread(self._library.find, name)
+            async with self._freed:
+                await self._freed.wait_for(self._make_room)
+            self._health = Health("loading", f"reading {name}", name)
+            await loop.run_in_executor(self._loader, self._import_libraries)
+            from chatbot.engine.loading import load_model
+
+            model = await loop.run_in_executor(self._loader, load_model, folder, self._settings)
+        except ChatbotError as error:
+            # With another model at work the engine as a whole has not failed.
+            ready = next(reversed(self._models.values()), None)
+            self._health = Health("ready", ready.detail, ready.name) if ready else Health("failed", str(error), name)
+            raise
+        self._models[name] = model
+        self._health = Health("ready", model.detail, name)
+        return model
+
+    def _make_room(self) -> bool:
+        """Lets the least recently used idle model go if there are too many; False while all are at work."""
+        if len(self._models) < _MOST_MODELS:
+            return True
+        idle = next((name for name, model in self._models.items() if not model.users), None)
+        if idle is None:
+            return False
+        del self._models[idle]
+        return True
+
+    def _import_libraries(self) -> None:
+        """Runs in the loader's thread. The number of threads between operators can be set once only."""
+        import torch
+        import transformers  # noqa: F401
+
+        from chatbot.engine.loading import count_threads
+        from chatbot.engine.scheduler import Scheduler
+
+        if self._scheduler is None:
+            torch.set_num_threads(count_threads(self._settings.threads))
+            if torch.get_num_interop_threads() != 1:
+                torch.set_num_interop_threads(1)
+            self._scheduler = Scheduler(translate=self._translate)
+
+    def _translate(self, error: Exception) -> ChatbotError:
+        """What went wrong in a step, for the request that it hit. Runs in the scheduler's thread."""
+        from chatbot.engine.loading import is_out_of_memory
+
+        if is_out_of_memory(error):
+            for model in list(self._models.values()):
+                model.prefixes.clear()
+            return OutOfMemory(
+                "The memory does not hold this reply.", hint="Start a shorter conversation, or take a smaller model."
+            )
+        _log.error("a reply failed", exc_info=error)
+        return EngineError(f"The engine failed while it computed the reply ({type(error).__name__}).")
+
+
+def _reply(model: LoadedModel, prompt: list[int], request: GenerationRequest) -> Iterator[Piece | Finished | None]:
+    """The steps of one reply: None while the prompt is read, pieces of text, one Finished. Runs in the scheduler.
+
+    When it ends or is closed, the KV cache goes back for the next turn.
+    """
+    from chatbot.engine.generation import generate
+    from chatbot.engine.reply_text import ReplyText
+    from chatbot.engine.sampling import Sampler, settle
+
+    sampling = request.sampling
+    limit = min(sampling.max_tokens or model.context, model.context - len(prompt))
+    tokenizer = model.template.tokenizer
+    text = ReplyText(tokenizer, sampling.stop, prompt if request.continue_last else ())
+    sampler = Sampler(settle(sampling, model.choice), prompt, sampling.seed)
+    cache, reused = model.prefixes.take(prompt)
+    ids = list(prompt)
+    reason: Any = "length"
+    steps = generate(
+        model.decoder,
+        prompt,
+        cache,
+        sampler,
+        reused=reused,
+        limit=limit,
+        top_logprobs=sampling.top_logprobs,
+    )
+    sound = False
+    try:
+        for token in steps:
+            if token is None:
+                yield None
+                continue
+            ids.append(token.id)
+            if token.id in model.stop_ids:
+                reason = "stop"
+                break
+            logprob = None
+            if token.logprob is not None:
+                top = tuple((tokenizer.decode([other]), value) for other, value in token.top)
+                logprob = TokenLogprob(tokenizer.decode([token.id]), token.logprob, top)
+            yield text.add(token.id, logprob)
+            if text.stopped:
+                reason = "stop"
+                break
+        yield text.finish()
+        sound = True
+        yield Finished(reason, len(prompt), len(ids) - len(prompt), reused)
+    except GeneratorExit:
+        sound = True  # left early, but between two steps: the cache is whole
+        raise
+    finally:
+        if sound:
+            model.prefixes.put(ids, cache)
