@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chatbot.config import EngineSettings
-from chatbot.engine.prefix_cache import PrefixCache
-from chatbot.engine.sampling import Choice, read_choice
 from chatbot.errors import ChatbotError, EngineUnavailable, ModelDamaged, ModelRefused, OutOfMemory
 from chatbot.text import printable_line
 
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from chatbot.engine.generation import Decoder
+    from chatbot.engine.prefix_cache import PrefixCache
+    from chatbot.engine.sampling import Choice
     from chatbot.models.library import ModelFolder
     from chatbot.models.template import ChatTemplate
 
@@ -88,6 +88,9 @@ def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
     Raises ModelDamaged, ModelRefused, OutOfMemory or EngineUnavailable.
     """
     from chatbot.engine.generation import Decoder
+    from chatbot.engine.kv_cache import make_cache
+    from chatbot.engine.prefix_cache import PrefixCache
+    from chatbot.engine.sampling import read_choice
 
     device, dtype = choose_device(settings)
     template = folder.load_template()
@@ -107,13 +110,6 @@ def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
         stop_ids=template.stop_ids | _read_end_ids(module),
         detail=_describe(device, dtype),
     )
-
-
-def make_cache(module: Any) -> Any:
-    """An empty KV cache of the kind that the model's layers need."""
-    from transformers import DynamicCache
-
-    return DynamicCache(config=module.config)
 
 
 def _read_weights(folder: ModelFolder, device: torch.device, dtype: torch.dtype) -> Any:

@@ -46,6 +46,11 @@ class TorchEngine:
         """How many steps of computation were done since the start; tests watch a cancelled reply with it."""
         return self._scheduler.steps_done if self._scheduler else 0
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The models in memory, the most recently used last."""
+        return tuple(self._models)
+
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
         async with self._use(request.model) as model:
             prompt = await asyncio.to_thread(
