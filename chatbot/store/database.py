@@ -1,0 +1,114 @@
+"""The store: one database with what can be asked of it, by subject."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, inspect, text
+
+from chatbot.errors import DatabaseTooNew, StoreError
+from chatbot.store.backup import back_up, find_problems
+from chatbot.store.conversations import Conversations
+from chatbot.store.identifiers import IdentifierSource
+from chatbot.store.learning_tables import ModelVersionRow
+from chatbot.store.messages import Messages
+from chatbot.store.model_versions import ModelVersions
+from chatbot.store.presence import Presence
+from chatbot.store.replies import Replies
+from chatbot.store.sessions import Database
+from chatbot.store.tree import Tree
+
+NEWEST = "0001"
+"""The newest migration, written down so that opening a database need not load Alembic; a test holds it to the truth."""
+
+IN_MEMORY = "sqlite://"
+
+
+class Store:
+    """Conversations, messages and what is derived from them. Every method raises StoreError for the database's own
+    troubles, and may be called from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        identifiers = IdentifierSource()
+        self._database = database
+        self._presence = Presence(database, identifiers)
+        self.name = database.name
+        self.path: Path | None = database.path
+        self.conversations = Conversations(database, identifiers)
+        self.messages = Messages(database)
+        self.tree = Tree(database)
+        self.replies = Replies(database, identifiers, self.conversations, self._presence)
+        self.model_versions = ModelVersions(database, identifiers)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Opens a database that is at the newest migration. Raises StoreError for one that is older (saying how to
+        bring it up) or newer than this program."""
+        database = Database(url)
+        try:
+            with database.read() as connection:
+                version = read_version(connection)
+            check_version(version, database.name)
+            if version != NEWEST:
+                state = "is empty" if version is None else f"is at version {version}, this program needs {NEWEST}"
+                raise StoreError(f"The database {database.name} {state}.", hint="Run `chatbot db upgrade`.")
+            return cls(database)
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A store that keeps nothing once it is closed."""
+        database = Database(IN_MEMORY)
+        with database.write() as connection:
+            ModelVersionRow.metadata.create_all(connection)
+        return cls(database)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the database, in sentences; empty if it is sound. Reads all of it."""
+        return find_problems(self._database)
+
+    def back_up(self, target: Path | None = None) -> Path:
+        """Writes a copy and returns where. Raises StoreError."""
+        if self.path is None:
+            raise StoreError(f"{self.name} is no file.", hint="Use its server's own backup, such as pg_dump.")
+        return back_up(self.path, target)
+
+    def close(self) -> None:
+        self._presence.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_version(connection: Connection) -> str | None:
+    """The migration that a database is at, None if it is empty. Raises StoreError for another program's database."""
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return None
+    version = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else ""
+    if version is None and tables == ["alembic_version"]:
+        return None
+    if not version or "conversation" not in tables:
+        name = connection.engine.url.render_as_string(hide_password=True)
+        raise StoreError(f"{name} is another program's database.", hint="Set `database` to a path of its own.")
+    return str(version)
+
+
+def check_version(version: str | None, name: str) -> None:
+    """Raises DatabaseTooNew for a migration that this program does not know."""
+    if version is not None and (not re.fullmatch(r"\d{4}", version) or version > NEWEST):
+        raise DatabaseTooNew(
+            f"{name} was written by a newer chatbot: it is at version {version}, this program knows {NEWEST}.",
+            hint="Install the newer chatbot, or set `database` to another path.",
+        )

@@ -1,0 +1,187 @@
+"""Writing a turn: the user's message, then a reply that grows until it is finished.
+
+Each call is one transaction, on the disk when it returns. Only the process that began a reply writes it: every later
+change names the writer, so a row that another start has marked `interrupted` is not touched by a writer that came back
+from the dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from chatbot.errors import InvalidInput
+from chatbot.store.conversations import Conversations, change_conversation, get_conversation
+from chatbot.store.identifiers import IdentifierSource
+from chatbot.store.messages import get_message
+from chatbot.store.presence import Presence
+from chatbot.store.records import Message, Status
+from chatbot.store.sessions import Database
+from chatbot.store.tables import MessageRow
+
+_RESUMABLE = ("complete", "stopped", "failed", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class NewConversation:
+    """What a conversation begins with."""
+
+    title: str
+    persona: str
+    system_prompt: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Replies:
+    """Adds messages to trees and writes replies."""
+
+    def __init__(
+        self, database: Database, identifiers: IdentifierSource, conversations: Conversations, presence: Presence
+    ) -> None:
+        self._database = database
+        self._identifiers = identifiers
+        self._conversations = conversations
+        self._presence = presence
+
+    def new_id(self) -> str:
+        """An identifier for a row to be: whoever must clean up after a cancelled call knows it beforehand."""
+        return self._identifiers.next()
+
+    def add_prompt(self, conversation: str | NewConversation, content: str) -> Message:
+        """The user's message below the tip of the branch on screen; begins the conversation if it is new."""
+        with self._database.write() as connection:
+            if isinstance(conversation, NewConversation):
+                conversation_id = self._conversations.add(
+                    connection,
+                    title=conversation.title,
+                    persona=conversation.persona,
+                    system_prompt=conversation.system_prompt,
+                    sampling=conversation.sampling,
+                )
+                parent = None
+            else:
+                conversation_id = conversation
+                parent = get_conversation(connection, conversation_id).tip
+            return self._add_user(connection, conversation_id, parent, content)
+
+    def add_edited(self, message_id: str, content: str) -> Message:
+        """A sibling of the user's message, with another text; what followed the old one stays below the old one."""
+        with self._database.write() as connection:
+            message = get_message(connection, message_id)
+            if message.role != "user":
+                raise InvalidInput("Only what you said can be edited.", hint="A reply can be regenerated.")
+            return self._add_user(connection, message.conversation_id, message.parent_id, content)
+
+    def start(
+        self, reply_id: str, parent_id: str, model_version_id: str, template_sha: str, generation: Mapping[str, Any]
+    ) -> Message:
+        """An empty reply below `parent_id`, status `streaming`; the tip moves to it."""
+        with self._database.write() as connection:
+            parent = get_message(connection, parent_id)
+            self._insert(
+                connection,
+                id=reply_id,
+                conversation_id=parent.conversation_id,
+                parent_id=parent_id,
+                role="assistant",
+                status="streaming",
+                writer=self._presence.name(),
+                model_version_id=model_version_id,
+                template_sha=template_sha,
+                generation=dict(generation),
+                content="",
+            )
+            return get_message(connection, reply_id)
+
+    def resume(self, reply_id: str, model_version_id: str, template_sha: str, generation: Mapping[str, Any]) -> Message:
+        """Sets a reply that has ended back to `streaming`, to be written on by this process. Raises InvalidInput if it
+        is being written already."""
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(MessageRow)
+                .where(MessageRow.id == reply_id, MessageRow.status.in_(_RESUMABLE))
+                .values(
+                    status="streaming",
+                    finish_reason="",
+                    writer=self._presence.name(),
+                    model_version_id=model_version_id,
+                    template_sha=template_sha,
+                    generation=dict(generation),
+                )
+            )
+            if not changed.rowcount:
+                raise InvalidInput("This reply is still being written.", hint="Wait for its end, or stop it.")
+            return get_message(connection, reply_id)
+
+    def grow(self, reply_id: str, content: str) -> None:
+        """Keeps what has come so far."""
+        with self._database.write() as connection:
+            connection.execute(self._mine(reply_id).values(content=content))
+
+    def finish(
+        self, reply_id: str, content: str, status: Status, finish_reason: str, generation: Mapping[str, Any]
+    ) -> Message:
+        """The reply as it stays. Does nothing to a row that this process does not write (any more)."""
+        with self._database.write() as connection:
+            changed = connection.execute(
+                self._mine(reply_id).values(
+                    content=content,
+                    status=status,
+                    finish_reason=finish_reason,
+                    writer="",
+                    generation=dict(generation),
+                )
+            )
+            message = get_message(connection, reply_id)
+            if changed.rowcount:
+                change_conversation(connection, message.conversation_id, updated_at=datetime.now(UTC))
+            return message
+
+    def exists(self, message_id: str) -> bool:
+        with self._database.read() as connection:
+            return connection.scalar(select(MessageRow.id).where(MessageRow.id == message_id)) is not None
+
+    def mark_interrupted(self) -> int:
+        """Marks the replies that a dead process left behind; returns how many. Those of the living are left alone."""
+        streaming = MessageRow.status == "streaming"
+        with self._database.read() as connection:
+            writers: Sequence[str] = connection.scalars(select(MessageRow.writer).where(streaming).distinct()).all()
+        dead = [writer for writer in writers if not self._presence.lives(writer)]
+        if not dead:
+            return 0
+        with self._database.write() as connection:
+            marked = connection.execute(
+                update(MessageRow).where(streaming, MessageRow.writer.in_(dead)).values(status="interrupted", writer="")
+            )
+            return marked.rowcount
+
+    def _mine(self, reply_id: str) -> Any:
+        return update(MessageRow).where(
+            MessageRow.id == reply_id, MessageRow.status == "streaming", MessageRow.writer == self._presence.name()
+        )
+
+    def _add_user(self, connection: Connection, conversation_id: str, parent: str | None, content: str) -> Message:
+        message_id = self._identifiers.next()
+        self._insert(
+            connection,
+            id=message_id,
+            conversation_id=conversation_id,
+            parent_id=parent,
+            role="user",
+            status="complete",
+            writer="",
+            model_version_id=None,
+            template_sha="",
+            generation={},
+            content=content,
+        )
+        return get_message(connection, message_id)
+
+    def _insert(self, connection: Connection, **values: Any) -> None:
+        now = datetime.now(UTC)
+        connection.execute(insert(MessageRow).values(hidden=False, finish_reason="", created_at=now, **values))
+        change_conversation(connection, values["conversation_id"], tip_id=values["id"], updated_at=now)
