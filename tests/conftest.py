@@ -13,6 +13,15 @@ REPOSITORY = Path(__file__).parent.parent
 MODEL_HOME = REPOSITORY / ".cache" / "home"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=10, help="how often the reliability tests kill -9 (default: 10)")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Every test lives in its own folders, whatever the machine's owner has set."""
@@ -32,3 +41,11 @@ def smollm2() -> Path:
     library = ModelLibrary(MODEL_HOME / "models")
     pull(library, "smollm2-135m-instruct")
     return library.find("smollm2-135m-instruct").path
+
+
+@pytest.fixture
+def model_home(home: Home, smollm2: Path) -> Home:
+    """`home` with the real model in it."""
+    home.data.mkdir(parents=True)
+    home.models.symlink_to(smollm2.parent)
+    return home
