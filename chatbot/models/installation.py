@@ -1,0 +1,164 @@
+"""Taking a model in: one at a time, whole or not at all.
+
+The folder is filled beside its place under a hidden name, inspected, hashed, given its manifest and renamed. A lock
+that the kernel frees when its holder dies makes a second process wait; the next holder clears away what a killed one
+left.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from chatbot.errors import ModelError
+from chatbot.files import hash_file, make_private_folder, new_folder, sync_folder, write_file
+from chatbot.models.inspection import inspect_folder
+from chatbot.models.library import ModelFolder, ModelLibrary
+from chatbot.models.manifest import MANIFEST, FileRecord, Manifest
+from chatbot.models.progress import Reporter
+
+LOCK = ".lock"
+DOWNLOADS = ".downloads"
+_KEEP_DOWNLOADS = 7 * 24 * 3600  # seconds that an interrupted download can be taken up again
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a filled folder came from."""
+
+    source: str
+    revision: str = ""
+    licence: str = ""
+    generation: dict[str, bool | int | float] = field(default_factory=dict)
+    """What generation_config.json shall say besides."""
+
+
+@contextmanager
+def lock_library(library: ModelLibrary, reporter: Reporter) -> Iterator[None]:
+    """Only one process at a time changes the library; others wait, and say so."""
+    make_private_folder(library.folder)
+    lock = FileLock(library.folder / LOCK, mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        reporter.say("Another process is fetching a model; waiting for it to end.")
+        lock.acquire()
+    try:
+        _clear_leftovers(library.folder)
+        yield
+    finally:
+        lock.release()
+
+
+def install_model(library: ModelLibrary, name: str, fill: Callable[[Path], Origin], reporter: Reporter) -> ModelFolder:
+    """Calls `fill` with an empty folder and makes a model of what it holds then. The caller holds the lock.
+
+    A model of that name is replaced, and stays if anything goes wrong. Raises ModelError.
+    """
+    target = library.folder / name
+    grave: Path | None = None
+    with explain_disk(library.folder):
+        try:
+            with new_folder(target) as folder:
+                origin = fill(folder)
+                _merge_generation(folder, origin)
+                manifest = _describe(folder, name, origin, reporter)
+                write_file(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+                if target.exists():
+                    grave = Path(tempfile.mkdtemp(dir=library.folder, prefix=f".{name}.old."))
+                    target.rename(grave / name)
+        except BaseException:
+            if grave and not target.exists():
+                (grave / name).rename(target)
+            raise
+        finally:
+            if grave:
+                shutil.rmtree(grave, ignore_errors=True)
+    return library.find(name)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises ModelError if the disk of `folder` has not `needed` bytes left."""
+    free = shutil.disk_usage(make_private_folder(folder)).free
+    if free < needed:
+        raise ModelError(
+            f"The model needs {needed / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB left.",
+            hint="Make room, or set CHATBOT_HOME to a folder on another disk.",
+        )
+
+
+@contextmanager
+def explain_disk(folder: Path) -> Iterator[None]:
+    """Turns the disk's refusals into ModelError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ModelError(
+                f"The disk of {folder} is full.", hint="Make room, or set CHATBOT_HOME to a folder on another disk."
+            ) from None
+        raise ModelError(f"{error.filename or folder} cannot be used: {error.strerror or error}.") from None
+
+
+def _clear_leftovers(folder: Path) -> None:
+    for path in folder.iterdir():
+        if not path.name.startswith(".") or path.is_symlink() or not path.is_dir():
+            continue
+        if path.name != DOWNLOADS:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        for download in path.iterdir():
+            if time.time() - download.stat().st_mtime > _KEEP_DOWNLOADS:
+                shutil.rmtree(download, ignore_errors=True)
+
+
+def _merge_generation(folder: Path, origin: Origin) -> None:
+    if not origin.generation:
+        return
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_bytes()) if path.exists() else {}
+    write_file(path, json.dumps(settings | origin.generation, indent=2) + "\n")
+
+
+def _describe(folder: Path, name: str, origin: Origin, reporter: Reporter) -> Manifest:
+    found = inspect_folder(folder)
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    total = sum(path.stat().st_size for path in paths)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        reporter.update(done)
+
+    reporter.begin("Checking", total)
+    try:
+        files = tuple(
+            FileRecord(path=path.name, size=path.stat().st_size, sha256=hash_file(path, advance)) for path in paths
+        )
+    finally:
+        reporter.end()
+    sync_folder(folder)
+    return Manifest(
+        name=name,
+        source=origin.source,
+        revision=origin.revision,
+        licence=origin.licence,
+        architecture=found.architecture,
+        dtype=found.dtype,
+        parameters=found.parameters,
+        context=found.context,
+        template_sha256=found.template_sha256,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        files=files,
+    )
