@@ -88,6 +88,22 @@ def count_words(log: Path) -> int:
     return log.read_text().count("\n") if log.exists() else 0
 
 
+def stream_and_kill(terminal: Terminal, prompt: str, log: Path, after: float) -> float:
+    """Says `prompt`, kills the terminal `after` seconds of its reply, and returns when."""
+    before = count_words(log)
+    wait_until(lambda: b"\x1b[" in terminal.read(0.2), "the first frame")
+    terminal.write(prompt.encode())
+    terminal.read(0.1)
+    terminal.write(b"\r")
+    wait_until(lambda: (terminal.read(), count_words(log) > before)[1], f"the reply to {prompt}")
+    end = time.monotonic() + after
+    while time.monotonic() < end:
+        terminal.read(0.01)
+    killed = time.monotonic()
+    terminal.kill()
+    return killed
+
+
 def test_kill_the_terminal_while_it_streams(
     home: Home, paced_server: tuple[str, Path], kills: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -99,19 +115,8 @@ def test_kill_the_terminal_while_it_streams(
     finished: dict[str, tuple[str, str]] = {}
     worst_loss = 0.0
     for number in range(kills):
-        terminal = Terminal(environment)
         said = f"prompt-{number}"
-        before = count_words(log)
-        wait_until(lambda: b"\x1b[" in terminal.read(0.2), "the first frame")
-        terminal.write(said.encode())
-        terminal.read(0.1)
-        terminal.write(b"\r")
-        wait_until(lambda: (terminal.read(), count_words(log) > before)[1], f"the reply to {said}")
-        end = time.monotonic() + random_source.uniform(0.0, 2.0)
-        while time.monotonic() < end:
-            terminal.read(0.01)
-        killed = time.monotonic()
-        terminal.kill()
+        killed = stream_and_kill(Terminal(environment), said, log, random_source.uniform(0.0, 2.0))
 
         with contextlib.closing(sqlite3.connect(database)) as connection:
             rows = {
