@@ -102,7 +102,9 @@ def _convert(gguf: Path, folder: Path) -> dict[str, str]:
         del model.config.quantization_config
     _shorten_floats(model.config)
     model.config.architectures = [type(model).__name__]
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    generation = model.generation_config
+    generation._from_model_config = False  # else transformers takes the file for one that nobody wrote
+    generation.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder, max_shard_size=_SHARD)
     tokenizer.save_pretrained(folder)
     general = {key: str(value) for key, value in metadata.items() if key.startswith("general.")}
