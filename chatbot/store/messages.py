@@ -70,6 +70,15 @@ class Messages:
             yield from page
             start = page[-1].parent_id if len(page) == _PAGE else None
 
+    def count_branch(self, message_id: str) -> int:
+        """How many visible messages `message_id` and those above it are."""
+        table = MessageRow
+        branch = select(table.parent_id, table.hidden).where(table.id == message_id).cte("branch", recursive=True)
+        above = aliased(table)
+        branch = branch.union_all(select(above.parent_id, above.hidden).where(above.id == branch.c.parent_id))
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).where(branch.c.hidden.is_(False))) or 0
+
     def last_unfinished(self, conversation_id: str) -> Message | None:
         """The reply at the end of the branch on screen if the process that wrote it died."""
         found = self.transcript(conversation_id, limit=1)

@@ -48,8 +48,8 @@ def open_upgraded(url: str) -> Store:
 def upgrade(url: str, *, scripts: Path | None = None, target: str = NEWEST) -> Upgrade:
     """Brings the database at `url` to `target`; concurrent callers wait for the first.
 
-    `scripts` is the folder of migrations, by default the one that the program ships. Raises StoreError, and the database
-    is then as it was.
+    `scripts` is the folder of migrations, by default the one that the program ships. Raises StoreError, and the
+    database is then as it was.
     """
     database = Database(url, foreign_keys=False)
     try:
