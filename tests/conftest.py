@@ -36,11 +36,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def smollm2() -> Path:
     """The folder of the real SmolLM2, pulled once into the repository's own cache as `chatbot models pull` does."""
     from chatbot.models.library import ModelLibrary
-    from chatbot.models.pull import pull
+    from chatbot.models.pull import pull_model
 
-    library = ModelLibrary(MODEL_HOME / "models")
-    pull(library, "smollm2-135m-instruct")
-    return library.find("smollm2-135m-instruct").path
+    return pull_model(ModelLibrary(MODEL_HOME / "models"), "smollm2-135m-instruct").path
 
 
 @pytest.fixture
