@@ -19,7 +19,9 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Serve on this address instead of the private socket.")
     ] = "",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = -1,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="The port, 8000 by default; 0 takes a free one.")
+    ] = None,
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="The model to load first.")] = "",
     stop: Annotated[bool, typer.Option("--stop", help="Ask the private engine to leave.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Tell whether the private engine runs.")] = False,
@@ -46,8 +48,8 @@ def serve(
     from chatbot.engine.process import ALREADY_SERVED, Plan, serve_network, serve_private
 
     plan = Plan(home, settings.engine, model or settings.model)
-    if host or port >= 0:
-        code = serve_network(plan, host or "127.0.0.1", max(port, 0) if port != -1 else 8000, typer.echo)
+    if host or port is not None:
+        code = serve_network(plan, host or "127.0.0.1", 8000 if port is None else port, typer.echo)
     else:
         typer.echo(f"Serving on {home.engine_socket}; Ctrl-C ends it.")
         code = serve_private(plan)

@@ -44,7 +44,8 @@ class StreamReader:
         if not isinstance(chunk, dict):
             return
         if chunk.get("error"):
-            raise explain_error(chunk["error"], 500)
+            kind = chunk["error"].get("type") if isinstance(chunk["error"], dict) else ""
+            raise explain_error(chunk["error"], 400 if kind == "invalid_request_error" else 500)
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = usage
         choices = chunk.get("choices")

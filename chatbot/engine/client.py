@@ -35,7 +35,7 @@ class EngineClient:
     """Implements protocol.Engine. Belongs to one event loop."""
 
     def __init__(self, settings: EngineSettings, home: Home) -> None:
-        """Raises ConfigError if `settings.url` is no http address."""
+        """Raises ConfigError if `settings.url` is no http address or the token cannot be sent."""
         self._settings = settings
         self._private = None if settings.url else PrivateEngine(settings, home)
         if self._private is not None:
@@ -45,6 +45,8 @@ class EngineClient:
             transport = None
             self._root, self._place = _read_url(settings.url)
         token = settings.token.get_secret_value()
+        if not (token.isascii() and token.isprintable()) or token != token.strip():
+            raise ConfigError("engine.token has characters that no token has.", hint="Set CHATBOT_ENGINE_TOKEN anew.")
         headers = {"Authorization": f"Bearer {token}"} if token and self._private is None else {}
         # No proxy of the environment: it would see the conversations, and cannot reach a Unix socket.
         self._http = httpx.AsyncClient(transport=transport, headers=headers, timeout=_SHORT, trust_env=False)
@@ -102,7 +104,7 @@ class EngineClient:
             detail, model = (printable_line(str(content.get(name) or ""), 200) for name in ("detail", "model"))
             return Health(content["status"], detail, model)
         if self._private is not None:
-            return Health("starting", "starting" if self._private.is_starting else "not running")
+            return Health("starting", "starting" if self._private.is_running else "not running")
         return await self._judge_foreign()
 
     async def warm(self, model: str) -> None:
@@ -177,7 +179,7 @@ def describe_request(request: GenerationRequest, *, extended: bool) -> dict[str,
         }
     if request.continue_last:
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    messages = [{"role": message.role, "content": _encodable(message.content)} for message in request.messages]
     body = {"model": request.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     return body | {name: value for name, value in fields.items() if value is not None}
 
@@ -191,6 +193,11 @@ def _read_url(url: str) -> tuple[str, str]:
             port = f":{parts.port}" if parts.port else ""
             return f"{parts.scheme}://{parts.netloc}{path}", f"The server {parts.hostname}{port}"
     raise ConfigError("engine.url is not an http address.", hint="It looks like http://127.0.0.1:8000/v1.")
+
+
+def _encodable(text: str) -> str:
+    """`text` without halves of surrogate pairs, which no JSON reader takes."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,9 @@ _ROOM = 256  # tokens; a buffer grows by this or by a quarter, whichever is more
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, shape (batch, heads, tokens, head size), views of a larger buffer."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self._key_buffer: torch.Tensor | None = None

@@ -42,7 +42,7 @@ class PrivateEngine:
         self.fingerprint = fingerprint(settings)
 
     @property
-    def is_starting(self) -> bool:
+    def is_running(self) -> bool:
         """True while a process that this client started runs."""
         return self._process is not None and self._process.poll() is None
 
@@ -54,6 +54,8 @@ class PrivateEngine:
         """
         async with self._starting:
             check_private_folder(self.socket.parent)
+            if not self.is_running:
+                self._process = None  # it served once and has ended since: no reason not to start another
             pause, started_at = _FIRST_PAUSE, time.monotonic()
             while True:
                 health = await ask("GET", "/health")

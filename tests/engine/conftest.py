@@ -1,16 +1,25 @@
-"""Tiny models with random weights, built on the spot: real architectures, real files, milliseconds a step."""
+"""Tiny models with random weights, built on the spot: real architectures, real files, milliseconds a step.
+
+And the server on real sockets in the test's own event loop, over whatever engine a test hands in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+import uvicorn
 
 from chatbot.config import EngineSettings
+from chatbot.engine.protocol import Engine
+from chatbot.engine.server import build_application
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.files import hash_file
 from chatbot.models.library import ModelLibrary
@@ -133,3 +142,33 @@ async def start_engine(tiny_models: Path) -> AsyncGenerator[Callable[..., TorchE
     yield start
     for engine in engines:
         await engine.close()
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[str]], None]:
+    """Serves an engine; gives the URL of a TCP port on the loopback, or the path of a Unix socket with `unix=True`."""
+    running: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+
+    async def start(engine: Engine, *, unix: bool = False, **options: Any) -> str:
+        family = socket.AF_UNIX if unix else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        path = tmp_path / f"{len(running)}.sock"
+        listener.bind(str(path) if unix else ("127.0.0.1", 0))
+        listener.listen()
+        application = build_application(engine, **options)
+        config = uvicorn.Config(application, http="h11", ws="none", lifespan="off", log_level="error")
+        config.timeout_graceful_shutdown = 1
+        server = uvicorn.Server(config)
+        running.append((server, asyncio.create_task(server.serve([listener]))))
+        return str(path) if unix else f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for server, task in running:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def web() -> AsyncGenerator[httpx.AsyncClient, None]:
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        yield client

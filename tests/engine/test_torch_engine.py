@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling
+from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling, TokenLogprob
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.errors import ModelDamaged, ModelNotFound, RequestRefused
 from chatbot.models.template import ChatMessage, ChatTemplate
@@ -152,7 +152,7 @@ async def test_a_short_reply_does_not_wait_for_a_long_one(start_engine: Callable
 
 async def test_logprobs_tell_the_models_own_distribution(start_engine: Callable[..., TorchEngine]) -> None:
     engine = start_engine()
-    entries = []
+    entries: list[TokenLogprob] = []
     async for item in engine.stream(ask("Why?", top_logprobs=5)):
         if isinstance(item, Piece):
             entries += item.logprobs
