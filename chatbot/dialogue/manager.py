@@ -7,29 +7,24 @@ stops the reply and keeps what was said.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from chatbot.config import Home, Settings
-from chatbot.dialogue.answering import Answering, AnsweringModel
-from chatbot.dialogue.events import ContextReport, TurnEvent
+from chatbot.dialogue.answering import Answering
+from chatbot.dialogue.events import TurnEvent
 from chatbot.dialogue.personas import Persona, Personas
-from chatbot.dialogue.titles import make_title
-from chatbot.dialogue.turn import Reply, ReplyPlan, describe_sampling, storable
-from chatbot.dialogue.window import START, fit
-from chatbot.engine.protocol import Engine, GenerationRequest, Health, Sampling
-from chatbot.errors import InvalidInput, NotFound
+from chatbot.dialogue.planning import Planner
+from chatbot.dialogue.turn import Reply, ReplyPlan, storable
+from chatbot.engine.protocol import Engine, Health, Sampling
+from chatbot.errors import InvalidInput
 from chatbot.store.database import Store
 from chatbot.store.records import Conversation, Message
-from chatbot.store.replies import NewConversation
 from chatbot.store.threads import run_in_thread
 
 __all__ = ["Health", "Manager", "Persona", "Sampling"]
 
 _TITLE_LIMIT = 200
-_SEEDS = 1 << 31
 
 
 class Manager:
@@ -41,6 +36,7 @@ class Manager:
         self._settings = settings
         self._personas = Personas(home.personas)
         self._answering = Answering(store, engine, settings, home)
+        self._planner = Planner(store, self._answering, self._personas, settings)
         store.replies.mark_interrupted()
 
     # Reading
@@ -76,7 +72,7 @@ class Manager:
         return self._store.conversations.draft(conversation_id)
 
     def personas(self) -> list[Persona]:
-        return self._personas.list()
+        return list(self._personas.list())
 
     def persona(self, name: str) -> Persona:
         """Raises NotFound."""
@@ -109,13 +105,7 @@ class Manager:
 
     def set_persona(self, conversation_id: str, name: str) -> Conversation:
         """From the next turn on. Raises NotFound."""
-        persona = self._personas.find(name)
-        return self._store.conversations.change(
-            conversation_id,
-            persona=persona.name,
-            system_prompt=persona.system,
-            sampling=describe_sampling(persona.sampling),
-        )
+        return self._planner.set_persona(conversation_id, name)
 
     def delete_turn(self, message_id: str) -> tuple[str, ...]:
         """Hides the user's message and all replies to it; returns their ids for `restore_turn`."""
@@ -149,8 +139,8 @@ class Manager:
         and `regenerate` of it asks again. Raises InvalidInput, NotFound, PromptTooLong, ModelError, EngineError.
         """
         _check_prompt(text)
-        user = await run_in_thread(self._say, conversation_id, text, persona)
-        async with aclosing(self._answer(user, user, sampling, model)) as events:
+        user = await run_in_thread(self._planner.say, conversation_id, storable(text), persona)
+        async with aclosing(self._answer(self._planner.plan(user, user, sampling, model))) as events:
             async for event in events:
                 yield event
 
@@ -163,7 +153,8 @@ class Manager:
             if message.parent_id is None:
                 raise InvalidInput("There is no message that this replies to.")
             message = await run_in_thread(self._store.messages.get, message.parent_id)
-        async with aclosing(self._answer(message, None, sampling, model)) as events:
+        plan = self._planner.plan(message, None, sampling, model, fresh=True)
+        async with aclosing(self._answer(plan)) as events:
             async for event in events:
                 yield event
 
@@ -173,7 +164,7 @@ class Manager:
         """Says `text` in place of the user's message, on a branch beside it, and streams the answer."""
         _check_prompt(text)
         user = await run_in_thread(self._store.replies.add_edited, message_id, storable(text))
-        async with aclosing(self._answer(user, user, sampling, model)) as events:
+        async with aclosing(self._answer(self._planner.plan(user, user, sampling, model))) as events:
             async for event in events:
                 yield event
 
@@ -181,11 +172,11 @@ class Manager:
         self, message_id: str, *, sampling: Sampling | None = None, model: str | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
         """Writes on at the end of a reply that was interrupted, stopped or cut off, in the same message."""
-        self._store.replies.mark_interrupted()
+        await run_in_thread(self._store.replies.mark_interrupted)
         message = await run_in_thread(self._store.messages.get, message_id)
         if message.role != "assistant":
             raise InvalidInput("Only a reply can be continued.")
-        async with aclosing(self._answer(message, None, sampling, model)) as events:
+        async with aclosing(self._answer(self._planner.plan(message, None, sampling, model))) as events:
             async for event in events:
                 yield event
 
@@ -206,92 +197,13 @@ class Manager:
         finally:
             await run_in_thread(self._store.close)
 
-    # How a turn is made
-
-    def _say(self, conversation_id: str | None, text: str, persona_name: str | None) -> Message:
-        """Commits the user's message."""
-        if conversation_id is not None:
-            if persona_name:
-                self.set_persona(conversation_id, persona_name)
-            return self._store.replies.add_prompt(conversation_id, storable(text))
-        persona = self._personas.find(persona_name or self._settings.persona)
-        new = NewConversation(
-            title=make_title(storable(text)),
-            persona=persona.name,
-            system_prompt=persona.system,
-            sampling=describe_sampling(persona.sampling),
-        )
-        return self._store.replies.add_prompt(new, storable(text))
-
-    async def _answer(
-        self, below: Message, user: Message | None, sampling: Sampling | None, model: str | None
-    ) -> AsyncGenerator[TurnEvent, None]:
-        """A reply to `below`; if that is a reply itself, its continuation."""
-        name, system, chosen = await run_in_thread(self._prepare, below, sampling, model)
-        answering = await self._answering.find(name)
-        plan = await run_in_thread(self._plan, below, user, answering, system, chosen)
+    async def _answer(self, planned: Awaitable[ReplyPlan]) -> AsyncGenerator[TurnEvent, None]:
+        plan = await planned
         async with aclosing(Reply(self._store, self._engine, plan).run()) as events:
             async for event in events:
                 yield event
-
-    def _prepare(self, below: Message, sampling: Sampling | None, model: str | None) -> tuple[str, str, Sampling]:
-        """The model's name, the system prompt and the sampling of the turn."""
-        conversation = self._store.conversations.get(below.conversation_id)
-        system, of_conversation = self._store.conversations.system(below.conversation_id)
-        try:
-            of_persona = self._personas.find(conversation.persona).model
-        except NotFound:  # its file is gone; the conversation has a copy of the rest
-            of_persona = ""
-        values: dict[str, Any] = {**of_conversation, **describe_sampling(sampling or Sampling())}
-        values["stop"] = tuple(values.get("stop", ()))
-        if values.get("seed") is None or ((sampling or Sampling()).seed is None and below.role == "assistant"):
-            values["seed"] = secrets.randbelow(_SEEDS)  # drawn here and kept, so that any reply can be repeated
-        return self._answering.choose(model, of_persona or None), system, Sampling(**values)
-
-    def _plan(
-        self, below: Message, user: Message | None, answering: AnsweringModel, system: str, sampling: Sampling
-    ) -> ReplyPlan:
-        continues = below.role == "assistant"
-        branch = self._store.messages.ancestors(below.id)
-        context = fit(branch, system, answering.window, answering.counter, max_tokens=sampling.max_tokens)
-        left_out = self._store.messages.count_branch(below.id) - context.kept
-        reply_id = below.id if continues else self._store.replies.new_id()
-        generation: dict[str, Any] = {
-            "seed": sampling.seed,
-            "sampling": describe_sampling(sampling),
-            "window": context.window,
-            "left_out": left_out,
-            START: context.start,
-        }
-        if continues:
-            generation["parts"] = _list_parts(below)
-
-        def begin(described: dict[str, Any]) -> Message:
-            version, template = answering.version_id, answering.template_sha
-            if continues:
-                return self._store.replies.resume(reply_id, version, template, described)
-            return self._store.replies.start(reply_id, below.id, version, template, described)
-
-        continue_last = continues and bool(below.content)
-        return ReplyPlan(
-            reply_id=reply_id,
-            user=user,
-            request=GenerationRequest(answering.name, context.messages, sampling, continue_last),
-            context=ContextReport(context.tokens, context.window, left_out, context.exact),
-            counter=answering.counter,
-            generation=generation,
-            begin=begin,
-            content=below.content if continues else "",
-        )
 
 
 def _check_prompt(text: str) -> None:
     if not text.strip():
         raise InvalidInput("The prompt is empty.", hint="Say something.")
-
-
-def _list_parts(reply: Message) -> list[dict[str, Any]]:
-    """What is known of the parts that a reply has already."""
-    generation = dict(reply.generation)
-    parts: list[dict[str, Any]] = generation.pop("parts", [])
-    return parts or [{**generation, "finish_reason": reply.finish_reason, "from_character": 0}]

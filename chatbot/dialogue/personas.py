@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,12 @@ class Personas:
     def __init__(self, own: Path) -> None:
         self._own = own
 
-    def list(self) -> list[Persona]:
+    def list(self) -> Sequence[Persona]:
         """Every persona that can be read: `default` first, then by title."""
         return self._read()[0]
 
     @property
-    def problems(self) -> list[str]:
+    def problems(self) -> Sequence[str]:
         """What is wrong with files that cannot be read, each with its line."""
         return self._read()[1]
 
@@ -94,9 +95,9 @@ class Personas:
         names = ", ".join(persona.name for persona in found)
         raise NotFound(f"There is no persona {name!r}.", hint=f"There are: {names}.")
 
-    def _read(self) -> tuple[list[Persona], list[str]]:
+    def _read(self) -> tuple[Sequence[Persona], Sequence[str]]:
         found: dict[str, Persona] = {}
-        problems: list[str] = []
+        problems = []
         for folder, own in ((package_folder("data") / "personas", False), (self._own, True)):
             for path in sorted(folder.glob("*.toml")):
                 try:

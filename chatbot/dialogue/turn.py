@@ -86,14 +86,14 @@ class Reply:
             status, reason = "failed", error.message
             raise
         except (asyncio.CancelledError, GeneratorExit):
+            begun = True  # a cancelled `begin` has come to its end in its thread
             raise
         except BaseException as error:
             status, reason = "failed", f"{type(error).__name__}: {error}"
             raise
         finally:
-            await keeper.stop()
-            # A begin that was cancelled has made the row all the same; one that failed has not.
-            if begun or status == "stopped":
+            keeper.stop()
+            if begun:
                 ended = await run_in_thread(self._finish, status, reason)
         assert ended is not None
         conversation = await run_in_thread(self._store.conversations.get, ended.conversation_id)
@@ -154,12 +154,12 @@ class _Keeper:
         self._text = text
         self._changed.set()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
+        """Does not wait for a write in its thread: one that comes late finds the row finished and changes nothing."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
-            if not self._task.cancelled():
-                self._task.exception()  # looked at, so that asyncio does not complain; the last write will raise too
+            # Looked at, so that asyncio does not complain of an error that the last write will raise as well.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _run(self) -> None:
         while True:

@@ -169,7 +169,7 @@ def to_conversation(row: Row[Any]) -> Conversation:
     )
 
 
-def _select() -> Select[Any]:
+def _select() -> Select[*tuple[Any, ...]]:
     table = ConversationRow
     return select(
         table.id,

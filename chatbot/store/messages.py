@@ -148,7 +148,8 @@ def newest_below(connection: Connection, conversation_id: str, message_id: str) 
     below = below.union_all(
         select(child.id, child.hidden).where(child.conversation_id == conversation_id, child.parent_id == below.c.id)
     )
-    return connection.scalar(select(func.max(below.c.id)).where(below.c.hidden.is_(False)))
+    newest: str | None = connection.scalar(select(func.max(below.c.id)).where(below.c.hidden.is_(False)))
+    return newest
 
 
 def list_siblings(connection: Connection, conversation_id: str, parent_id: str | None) -> list[str]:

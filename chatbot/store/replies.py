@@ -7,7 +7,7 @@ from the dead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +46,7 @@ class Replies:
         self._identifiers = identifiers
         self._conversations = conversations
         self._presence = presence
+        self._active: set[str] = set()  # replies that this store writes at this moment
 
     def new_id(self) -> str:
         """An identifier for a row to be: whoever must clean up after a cancelled call knows it beforehand."""
@@ -95,15 +96,22 @@ class Replies:
                 generation=dict(generation),
                 content="",
             )
+            self._active.add(reply_id)
             return get_message(connection, reply_id)
 
-    def resume(self, reply_id: str, model_version_id: str, template_sha: str, generation: Mapping[str, Any]) -> Message:
+    def resume(
+        self, reply: Message, model_version_id: str, template_sha: str, generation: Mapping[str, Any]
+    ) -> Message:
         """Sets a reply that has ended back to `streaming`, to be written on by this process. Raises InvalidInput if it
-        is being written already."""
+        is being written already, or is no longer as `reply` says."""
         with self._database.write() as connection:
             changed = connection.execute(
                 update(MessageRow)
-                .where(MessageRow.id == reply_id, MessageRow.status.in_(_RESUMABLE))
+                .where(
+                    MessageRow.id == reply.id,
+                    MessageRow.status.in_(_RESUMABLE),
+                    MessageRow.content == reply.content,
+                )
                 .values(
                     status="streaming",
                     finish_reason="",
@@ -114,8 +122,9 @@ class Replies:
                 )
             )
             if not changed.rowcount:
-                raise InvalidInput("This reply is still being written.", hint="Wait for its end, or stop it.")
-            return get_message(connection, reply_id)
+                raise InvalidInput("This reply is being written elsewhere.", hint="Wait for its end, or stop it.")
+            self._active.add(reply.id)
+            return get_message(connection, reply.id)
 
     def grow(self, reply_id: str, content: str) -> None:
         """Keeps what has come so far."""
@@ -126,36 +135,42 @@ class Replies:
         self, reply_id: str, content: str, status: Status, finish_reason: str, generation: Mapping[str, Any]
     ) -> Message:
         """The reply as it stays. Does nothing to a row that this process does not write (any more)."""
-        with self._database.write() as connection:
-            changed = connection.execute(
-                self._mine(reply_id).values(
-                    content=content,
-                    status=status,
-                    finish_reason=finish_reason,
-                    writer="",
-                    generation=dict(generation),
+        try:
+            with self._database.write() as connection:
+                changed = connection.execute(
+                    self._mine(reply_id).values(
+                        content=content,
+                        status=status,
+                        finish_reason=finish_reason,
+                        writer="",
+                        generation=dict(generation),
+                    )
                 )
-            )
-            message = get_message(connection, reply_id)
-            if changed.rowcount:
-                change_conversation(connection, message.conversation_id, updated_at=datetime.now(UTC))
-            return message
+                message = get_message(connection, reply_id)
+                if changed.rowcount:
+                    change_conversation(connection, message.conversation_id, updated_at=datetime.now(UTC))
+                return message
+        finally:
+            self._active.discard(reply_id)  # even if the row cannot be written: nobody will write it later
 
     def exists(self, message_id: str) -> bool:
         with self._database.read() as connection:
             return connection.scalar(select(MessageRow.id).where(MessageRow.id == message_id)) is not None
 
     def mark_interrupted(self) -> int:
-        """Marks the replies that a dead process left behind; returns how many. Those of the living are left alone."""
+        """Marks the replies that nobody writes any more, because their process died or could not finish them for want
+        of space; returns how many. Those of the living are left alone."""
         streaming = MessageRow.status == "streaming"
         with self._database.read() as connection:
-            writers: Sequence[str] = connection.scalars(select(MessageRow.writer).where(streaming).distinct()).all()
-        dead = [writer for writer in writers if not self._presence.lives(writer)]
+            rows = connection.execute(select(MessageRow.id, MessageRow.writer).where(streaming)).all()
+        alive = {writer: self._presence.lives(writer) for writer in {row.writer for row in rows}}
+        own = self._presence.name() if rows else ""
+        dead = [row.id for row in rows if not alive[row.writer] or (row.writer == own and row.id not in self._active)]
         if not dead:
             return 0
         with self._database.write() as connection:
             marked = connection.execute(
-                update(MessageRow).where(streaming, MessageRow.writer.in_(dead)).values(status="interrupted", writer="")
+                update(MessageRow).where(streaming, MessageRow.id.in_(dead)).values(status="interrupted", writer="")
             )
             return marked.rowcount
 
