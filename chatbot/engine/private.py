@@ -35,6 +35,7 @@ class PrivateEngine:
         self._settings = settings
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
+        self._served = False
         self._log_start = 0
         self._starting = asyncio.Lock()
         self.socket = home.engine_socket
@@ -54,12 +55,11 @@ class PrivateEngine:
         """
         async with self._starting:
             check_private_folder(self.socket.parent)
-            if not self.is_running:
-                self._process = None  # it served once and has ended since: no reason not to start another
             pause, started_at = _FIRST_PAUSE, time.monotonic()
             while True:
                 health = await ask("GET", "/health")
                 if health is not None and health.get("fingerprint") == self.fingerprint:
+                    self._served = True
                     return
                 if health is not None:
                     # Another version, or another device: it finishes what it does for others, then leaves.
@@ -91,14 +91,14 @@ class PrivateEngine:
         if code is None:
             return
         self._process = None
-        if code in {0, ALREADY_SERVED}:
-            return  # another client's engine was first, or ours left in good order: try again
+        if self._served or code in {0, ALREADY_SERVED}:
+            return  # it did start once, or another client's engine was first: try again
         reason = self.explain_end() or _describe_exit(code)
         raise EngineUnavailable(f"The engine could not start: {reason}", hint=f"Its log is {self.log}.")
 
     def _start(self, model: str) -> None:
-        make_private_folder(self.log.parent)
         log = self._open_log()
+        self._served = False
         try:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own module
                 [sys.executable, "-P", "-m", "chatbot.engine.process", self._plan(model)],
@@ -121,6 +121,7 @@ class PrivateEngine:
 
     def _open_log(self) -> int:
         try:
+            make_private_folder(self.log.parent)
             if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG:
                 self.log.replace(self.log.with_suffix(".log.1"))
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

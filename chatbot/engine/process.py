@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import socket
 import stat
 import sys
@@ -224,6 +225,8 @@ def _run(
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.close()
 
+    # uvicorn ends in good order and then raises the signal once more: let it not kill us before we have cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         asyncio.run(main())
     return 0

@@ -148,7 +148,7 @@ data: {"choices":[{"delta":{"role":"assistant","content":null,"reasoning_content
 
 data:{"choices":[{"delta":{"content":"Hel"},"finish_reason":null}],"extra":[1]}
 
-data: {"choices":[{"delta":{"content":"lo"},"finish_reason":"eos_token"}],"usage":{"prompt_tokens":5,"completion_tokens":2}}
+data: {"choices":[{"delta":{"content":"lo"},"finish_reason":"eos"}],"usage":{"prompt_tokens":5,"completion_tokens":2}}
 
 data: [DONE]
 
@@ -162,7 +162,7 @@ async def test_the_habits_of_other_servers(
 ) -> None:
     text, finished = await read(connect(await answer(OK + FOREIGN)))
     assert (text, finished) == ("Hello", Finished("stop", 5, 2))
-    without_end = FOREIGN.partition("data: [DONE]")[0].replace("eos_token", "max_tokens")
+    without_end = FOREIGN.partition("data: [DONE]")[0].replace("eos", "max_tokens")
     text, finished = await read(connect(await answer(OK + without_end)))
     assert (text, finished.reason) == ("Hello", "length")
     usage_alone = 'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n'
@@ -177,6 +177,10 @@ async def test_logprobs_are_read(answer: Callable[[str], Awaitable[str]], connec
     await stream.aclose()
 
 
+def refuse(status: str, content: str) -> str:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+
+
 HOSTILE = "\\u001b]0;title\\u0007\\u202e bad\\nline"
 
 
@@ -188,11 +192,11 @@ HOSTILE = "\\u001b]0;title\\u0007\\u202e bad\\nline"
         (OK + "data: {broken\n\n", EngineError, "not JSON"),
         (OK + 'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n', EngineLost, "broke off"),
         (OK + f'data: {{"error":{{"message":"{HOSTILE}"}}}}\n\n', EngineError, "bad line"),
-        ("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\nboom", EngineError, "HTTP 500"),
-        ('HTTP/1.1 400 No\r\nContent-Length: 20\r\n\r\n{"detail":"too much"}', RequestRefused, ""),
-        ('HTTP/1.1 404 No\r\nContent-Length: 37\r\n\r\n{"error":{"message":"model x unknown"}}', ModelNotFound, ""),
-        ("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", EngineUnavailable, "HTTP 503"),
-        ("HTTP/1.1 302 No\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", RequestRefused, "HTTP 302"),
+        (refuse("500 No", "boom"), EngineError, "HTTP 500"),
+        (refuse("400 No", '{"detail":"too much"}'), RequestRefused, "too much"),
+        (refuse("404 No", '{"error":{"message":"model x unknown"}}'), ModelNotFound, "model x"),
+        (refuse("503 No", ""), EngineUnavailable, "HTTP 503"),
+        (refuse("302 No\r\nLocation: http://elsewhere/", ""), RequestRefused, "HTTP 302"),
     ],
     ids=range(10),
 )
@@ -251,5 +255,5 @@ async def test_the_window_of_a_foreign_model(
     entry: str, asked: int, window: int, answer: Callable[[str], Awaitable[str]], connect: Callable[..., EngineClient]
 ) -> None:
     content = '{"data":[' + entry + ",5,{}]}"
-    url = await answer(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n{content}")
+    url = await answer(refuse("200 OK", content))
     assert await connect(url, context=asked).models() == [EngineModel("m", window)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from chatbot.config import EngineSettings, Home
@@ -102,7 +102,7 @@ async def test_two_chats_at_once_start_one_engine(open_client: Open, home: Home)
 async def test_health_answers_while_the_libraries_load(open_client: Open) -> None:
     client = open_client()
     warming = asyncio.create_task(client.warm("llama"))
-    seen = []
+    seen: list[str] = []
     while not seen or seen[-1] != "ready":
         seen.append((await client.health()).status)
         await asyncio.sleep(0.01)

@@ -67,7 +67,14 @@ async def test_every_parameter_reaches_the_engine(serve: Serve, web: httpx.Async
         {"role": "user", "content": parts},
         {"role": "assistant", "content": "Well"},
     ]
-    fields = {"temperature": 1, "top_p": 0.5, "top_k": -1, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 5}
+    fields: dict[str, Any] = {
+        "temperature": 1,
+        "top_p": 0.5,
+        "top_k": -1,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "seed": 5,
+    }
     fields |= {"max_tokens": 9, "max_completion_tokens": 7, "stop": "END", "logprobs": True, "top_logprobs": 2}
     fields |= {"continue_final_message": True, "add_generation_prompt": False, "user": "ignored", "n": 1, "tools": []}
     assert (await web.post(url + PATH, json=body(messages=messages, **fields))).status_code == 200
