@@ -138,12 +138,12 @@ class ChatTemplate:
         turns: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in messages]
         if continue_last:
             turns[-1]["content"] += _CONTINUE_MARK
-        variables: dict[str, Any] = {**self._named_tokens, "tools": [], "documents": None}
+        variables: dict[str, Any] = {**self._named_tokens, "tools": None, "documents": None}
         text = program.render({**variables, "messages": turns, "add_generation_prompt": not continue_last})
         if not continue_last:
             return text
         mark = _CONTINUE_MARK.strip()
-        if mark not in text:
+        if mark not in text or messages[-1].content.strip() not in text:
             raise TemplateRefusal("The model's chat template drops an unfinished reply, so it cannot be continued.")
         place = text.rindex(mark)
         if text[place:].startswith(_CONTINUE_MARK):
