@@ -1,0 +1,174 @@
+"""The Textual application: themes, keys, the clipboard, the palette; the chat itself is `screens/chat.py`.
+
+What is imported on the way to the first frame is Textual, the settings and `text`, no more: the database, the dialogue
+and HTTP follow in a thread while the prompt echoes keys already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand
+
+from chatbot.config import Home, Settings
+from chatbot.errors import ChatbotError
+from chatbot.terminal import clipboard, state
+from chatbot.terminal.actions import ACTIONS, resolve_keys
+from chatbot.terminal.background import Background
+from chatbot.terminal.screens.chat import ChatScreen
+from chatbot.terminal.themes import THEMES
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+    from textual.screen import Screen
+
+    from chatbot.dialogue.manager import Manager
+
+
+def run_chat(
+    settings: Settings,
+    home: Home,
+    *,
+    conversation: str | None = None,
+    latest: bool = False,
+    open_manager: Callable[[], Manager] | None = None,
+) -> int:
+    """Opens the chat and returns the exit code when the user leaves it.
+
+    `conversation` is an id or the beginning of one; `latest` opens the newest. `open_manager` takes the place of
+    `chatbot.dialogue.opening.open_manager(settings, home)`, for tests and for other engines.
+    """
+    app = ChatApp(settings, home, conversation=conversation, latest=latest, open_manager=open_manager)
+    app.run()
+    return app.return_code or 0
+
+
+def _list_providers() -> type[Provider]:
+    from chatbot.terminal.palette import ChatCommands
+
+    return ChatCommands
+
+
+class ChatApp(App[None]):
+    """The application around the chat screen."""
+
+    TITLE = "chatbot"
+    CSS_PATH = "screens/chat.tcss"  # here, because Textual does not load the sheet of a default screen
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "f24"  # ours is remappable, see ACTIONS
+    COMMANDS: ClassVar[set[Any]] = App.COMMANDS | {_list_providers}
+    BINDINGS: ClassVar[list[Any]] = []
+
+    def __init__(
+        self,
+        settings: Settings,
+        home: Home,
+        *,
+        conversation: str | None = None,
+        latest: bool = False,
+        open_manager: Callable[[], Manager] | None = None,
+    ) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (92, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]
+        self.settings = settings
+        self.home = home
+        self._wanted = conversation
+        self._latest = latest
+        self.keys, self._key_problems = resolve_keys(settings.terminal.keys)
+        self.background = Background(open_manager or self._open_manager)
+        self._title_set = False
+
+    def _open_manager(self) -> Manager:
+        from chatbot.dialogue.opening import open_manager
+
+        return open_manager(self.settings, self.home)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return ChatScreen(self.settings, self.background, self.keys, self.settings.persona)
+
+    def on_mount(self) -> None:
+        for ours in THEMES:
+            self.register_theme(ours)
+        theme = state.read_theme(self.home) or self.settings.terminal.theme
+        if theme not in self.available_themes:
+            self._key_problems.append(f"There is no theme “{printable_line(theme, 40)}”; /theme lists them.")
+            theme = THEMES[0].name
+        self.theme = theme
+        self.set_keymap(self.keys)
+        for problem in self._key_problems:
+            self.notify(problem, severity="warning", markup=False, timeout=10)
+
+    async def find_wanted(self, manager: Manager) -> str | None:
+        """The conversation to begin with; asked once."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            found = await self.background.call(manager.find_conversation, wanted)
+            return found.id
+        if self._latest:
+            self._latest = False
+            latest = await self.background.call(manager.latest_conversation)
+            return latest.id if latest else None
+        return None
+
+    def keep_theme(self, name: str) -> None:
+        """Changes the theme, now and for later starts."""
+        self.theme = name
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from reading in the light
+            state.write_theme(self.home, name)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        self._clipboard = text
+        driver = self._driver
+        if driver is not None:
+            clipboard.copy(text, driver.write, os.environ)
+
+    def set_terminal_title(self, title: str) -> None:
+        """Names the terminal's window; the name it had comes back at the end, where the terminal keeps it."""
+        if self._driver is None or self.is_headless:
+            return
+        save = "" if self._title_set else "\x1b[22;2t"
+        self._title_set = True
+        self._driver.write(f"{save}\x1b]2;{printable_line(title, 120)}\x07")
+
+    async def action_quit(self) -> None:
+        """Leaves: running replies are stopped and keep their text, the draft is saved."""
+        screen = self.screen_stack[0]
+        if isinstance(screen, ChatScreen):
+            turns = list(screen.turns.values())
+            for turn in turns:
+                turn.stop()
+            for turn in turns:
+                await turn.finished()
+            with contextlib.suppress(ChatbotError):
+                await screen.save_draft()
+        await self.background.close()
+        if self._title_set and self._driver is not None:
+            self._driver.write("\x1b[23;2t")
+        self.exit()
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C without a selection: people expect it to leave or to stop."""
+        screen = self.screen
+        if isinstance(screen, ChatScreen):
+            screen.interrupt()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        if not isinstance(screen, ChatScreen):
+            return
+        for action in ACTIONS:
+            if action.name not in {"send", "newline", "show_palette"}:
+                yield SystemCommand(
+                    action.title, f"/{action.slash}" if action.slash else "", self._make_command(screen, action.name)
+                )
+
+    @staticmethod
+    def _make_command(screen: ChatScreen, name: str) -> Callable[[], None]:
+        def run() -> None:
+            screen.call_later(screen.action_perform, name)
+
+        return run

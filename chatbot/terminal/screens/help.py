@@ -1,0 +1,65 @@
+"""Every key and every command, from the table that makes them work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from chatbot.terminal.actions import ACTIONS, show_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+_MORE = (
+    (
+        "Editing",
+        "Up and Down at the edges of the prompt bring back what was said. A large paste is folded and sent in full.",
+    ),
+    ("In the list", "Enter opens · r rename · p pin · a archive · d delete · z undo · v archived · Tab moves on."),
+    ("Mouse", "Drag to select text, Ctrl+C copies it. A click selects a message."),
+    ("Remapping", 'In config.toml, under [terminal.keys]: name = "ctrl+g,f5". The names are in the right column.'),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    CSS_PATH = "help.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,q", "dismiss", "Leave")]
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="help"):
+            yield Static(Content("\n").join(self._describe()))
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
+    def _describe(self) -> list[Content]:
+        lines: list[Content] = []
+        group = ""
+        for action in ACTIONS:
+            if action.group != group:
+                group = action.group
+                lines += [Content(""), Content.styled(group, "bold $text-primary")] if lines else [
+                    Content.styled(group, "bold $text-primary")
+                ]  # fmt: skip
+            keys = show_keys(self._keys[action.name])
+            slash = f"/{action.slash} {action.argument}".strip() if action.slash else ""
+            ways = " · ".join(filter(None, [keys, slash]))
+            lines.append(
+                Content.assemble(
+                    f"  {action.title:<44} ", (f"{ways:<34} ", "$text-primary"), (action.name, "$text-muted")
+                )
+            )
+        for title, text in _MORE:
+            lines += [Content(""), Content.styled(title, "bold $text-primary"), Content(f"  {text}")]
+        return lines

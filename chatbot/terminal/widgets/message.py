@@ -1,0 +1,135 @@
+"""One message of the transcript: one widget, whatever is in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+from textual.message import Message as Event
+from textual.widget import Widget
+
+from chatbot.terminal.markdown import MarkdownText
+from chatbot.terminal.prose import Block, Prose
+from chatbot.text import printable, printable_line
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.selection import Selection
+
+    from chatbot.store.records import Message
+
+_USER_BAR = Content.styled("┃ ", "$primary")
+_LONG = 20_000  # characters of a user's message that are shown; the rest is kept and sent
+
+
+class MessageView(Widget):
+    """Shows a message; a reply that is being written grows."""
+
+    DEFAULT_CSS = """
+    MessageView { height: auto; padding: 0 2; margin: 0 0 1 0; }
+    MessageView.-selected { background: $surface; }
+    """
+
+    class Clicked(Event):
+        def __init__(self, view: MessageView) -> None:
+            super().__init__()
+            self.view = view
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(classes=f"-{message.role}")
+        self.message = message
+        self.waiting = ""
+        self.auto_links = False  # or each strip of each frame is searched for links
+        self._text = printable(message.content)
+        self._taken = len(message.content)
+        self._markdown = MarkdownText()
+        self._prose = Prose()
+        self._build()
+
+    @property
+    def is_reply(self) -> bool:
+        return self.message.role == "assistant"
+
+    def set_message(self, message: Message) -> None:
+        """Shows `message` in place of what was there."""
+        self.message = message
+        self._text = printable(message.content)
+        self._taken = len(message.content)
+        self._redraw()
+
+    def grow(self, content: str) -> None:
+        """The whole reply as it now stands, as the model wrote it; only what is new is worked on."""
+        if len(content) > self._taken:
+            self._text += printable(content[self._taken :])
+            self._taken = len(content)
+            self._redraw()
+
+    def wait(self, reason: str) -> None:
+        """What to show while the reply has no text yet."""
+        if reason != self.waiting:
+            self.waiting = reason
+            if not self._text:
+                self._redraw()
+
+    def render(self) -> Prose:
+        return self._prose
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        return selection.extract(self._prose.show_text(self.content_size.width)), "\n"
+
+    def notify_style_update(self) -> None:
+        self._prose.forget_colours()
+        super().notify_style_update()
+
+    def on_click(self, _: events.Click) -> None:
+        self.post_message(self.Clicked(self))
+
+    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
+        self._prose.forget_colours()
+        self.refresh()
+
+    def _redraw(self) -> None:
+        before = self.content_size.height
+        self._build()
+        changed = self._prose.get_height(self.styles.get_rules(), self.content_size.width) != before
+        self.refresh(layout=changed or not before)
+
+    def _build(self) -> None:
+        blocks = self._build_reply() if self.is_reply else self._build_prompt()
+        self._prose.blocks = blocks + [Block(note, gap=1 if number == 0 and blocks else 0)
+                                       for number, note in enumerate(self._notes())]  # fmt: skip
+
+    def _build_prompt(self) -> list[Block]:
+        shown = self._text if len(self._text) <= _LONG else self._text[:_LONG]
+        blocks = [Block(Content(shown.rstrip("\n")), _USER_BAR, _USER_BAR)]
+        if hidden := len(self._text) - len(shown):
+            note = Content.styled(f"… {hidden:,} more characters, sent in full", "$text-muted")
+            blocks.append(Block(note, _USER_BAR, _USER_BAR))
+        return blocks
+
+    def _build_reply(self) -> list[Block]:
+        if self._text:
+            return self._markdown.set(self._text)
+        return [Block(Content.styled(self.waiting or "…", "$text-muted"))] if self.message.status == "streaming" else []
+
+    def _notes(self) -> list[Content]:
+        message = self.message
+        notes = []
+        if self.is_reply and (note := describe_end(message)):
+            notes.append(Content.styled(note, "$text-error" if message.status == "failed" else "$text-muted"))
+        if message.siblings > 1:
+            notes.append(Content.styled(f"‹{message.sibling}/{message.siblings}›", "$text-muted"))
+        return notes
+
+
+def describe_end(message: Message) -> str:
+    """Why a reply ended other than by itself; empty if it is complete or still growing."""
+    match message.status:
+        case "failed":
+            return f"✗ {printable_line(message.finish_reason, 300) or 'It failed.'}"
+        case "stopped":
+            return "■ stopped"
+        case "interrupted":
+            return "■ interrupted"
+        case _:
+            return "■ cut off at the length limit" if message.finish_reason == "length" else ""
