@@ -84,10 +84,10 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
         parsed.get_dialect()
-    except ArgumentError:
-        raise ConfigError(f"The database setting is no URL: {url!r}.", hint="Give a path, or sqlite:///path.") from None
     except NoSuchModuleError:
         raise ConfigError(f"No database of the kind {url.split(':', 1)[0]!r} is known.") from None
+    except ArgumentError:
+        raise ConfigError("The database setting is no URL.", hint="Give a path, or sqlite:///path.") from None
     return parsed
 
 

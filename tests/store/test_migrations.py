@@ -1,0 +1,223 @@
+"""The schema: models and migrations agree, old databases come up whole, and only one process migrates."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from chatbot.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
+from chatbot.files import package_folder
+from chatbot.store import open_store
+from chatbot.store.database import NEWEST, Store
+from chatbot.store.learning_tables import ModelVersionRow
+from chatbot.store.migrations import open_upgraded, upgrade
+from chatbot.store.replies import NewConversation
+from chatbot.store.sessions import Database
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "chatbot.db"
+
+
+def make_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def write_down(item: Any) -> str:
+    """A constraint or index as text, its SQL fragments too (an object's own repr names only its address)."""
+    options = {name: str(value) for name, value in item.get("dialect_options", {}).items()}
+    return str({**item, "dialect_options": options})
+
+
+def describe(connection: Connection) -> dict[str, Any]:
+    """Everything that a schema consists of, CHECK constraints included, which Alembic does not compare."""
+    found = inspect(connection)
+    return {
+        table: {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(table)
+            },
+            "key": found.get_pk_constraint(table),
+            "checks": sorted(write_down(item) for item in found.get_check_constraints(table)),
+            "foreign": sorted(write_down(item) for item in found.get_foreign_keys(table)),
+            "unique": sorted(write_down(item) for item in found.get_unique_constraints(table)),
+            "indexes": sorted(write_down(item) for item in found.get_indexes(table)),
+        }
+        for table in found.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_the_migrations_make_what_the_tables_say(path: Path) -> None:
+    upgrade(make_url(path))
+    migrated, declared = Database(make_url(path)), Database("sqlite://")
+    with declared.write() as connection:
+        ModelVersionRow.metadata.create_all(connection)
+        wanted = describe(connection)
+    with migrated.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, ModelVersionRow.metadata) == []
+        assert describe(connection) == wanted
+    assert len(wanted) == 19
+    migrated.close()
+    declared.close()
+
+
+def test_the_newest_migration_is_the_one_written_down() -> None:
+    assert ScriptDirectory(str(package_folder("migrations"))).get_heads() == [NEWEST]
+
+
+def test_opening_a_database_loads_alembic_only_if_it_must(path: Path) -> None:
+    upgrade(make_url(path))
+    program = (
+        "import sys; from chatbot.store.migrations import open_upgraded; "
+        f"open_upgraded({make_url(path)!r}).close(); print('alembic' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_files_are_private(path: Path) -> None:
+    with open_upgraded(make_url(path)) as store:
+        store.replies.add_prompt(NewConversation("", "default", ""), "hello")
+        with store._database.write() as connection:
+            connection.exec_driver_sql("UPDATE message SET content = 'open'")
+            beside = [item for item in path.parent.iterdir() if item.name.startswith(path.name) and item.is_file()]
+            assert len(beside) >= 3  # the database, its journal or WAL, the lock
+            assert {stat.S_IMODE(item.stat().st_mode) for item in beside} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    backup = path.parent / "backups"
+    with open_store(make_url(path)) as store:
+        assert stat.S_IMODE(store.back_up().stat().st_mode) == 0o600
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o700
+
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("conversation") as table:
+        table.add_column(sa.Column("colour", sa.Text(), nullable=False, server_default="blue"))
+    with op.batch_alter_table("message", recreate="always") as table:
+        table.alter_column("finish_reason", new_column_name="ended_by")
+"""
+
+
+def write_second(folder: Path, more: str = "") -> Path:
+    scripts = folder / "migrations"
+    shutil.copytree(package_folder("migrations"), scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "0002_second.py").write_text(SECOND + more)
+    return scripts
+
+
+def fill(path: Path) -> None:
+    with open_upgraded(make_url(path)) as store:
+        version = store.model_versions.find_or_add_base("m", sha256="1", template_sha="2", path="/m")
+        for text in ("one", "two"):
+            user = store.replies.add_prompt(NewConversation(text, "default", ""), text)
+            reply = store.replies.new_id()
+            store.replies.start(reply, user.id, version, "2", {"seed": 1})
+            store.replies.finish(reply, f"reply to {text}", "complete", "stop", {"seed": 1})
+
+
+def test_a_later_migration_keeps_old_rows_and_leaves_a_backup(path: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    fill(path)
+    monkeypatch.setattr("chatbot.store.database.NEWEST", "0002")
+    done = upgrade(make_url(path), scripts=write_second(tmp_path), target="0002")
+    assert (done.before, done.after) == ("0001", "0002")
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT content, ended_by FROM message ORDER BY id").fetchall()
+        assert rows == [("one", ""), ("reply to one", "stop"), ("two", ""), ("reply to two", "stop")]
+        assert connection.execute("SELECT title, colour, tip_id IS NULL FROM conversation ORDER BY id").fetchall() == [
+            ("one", "blue", 0),
+            ("two", "blue", 0),
+        ]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert done.backup is not None
+    with closing(sqlite3.connect(done.backup)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT count(*) FROM message").fetchone() == (4,)
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        ("    raise RuntimeError('half way')\n", RuntimeError),
+        ("    op.execute('DELETE FROM conversation')\n", DatabaseDamaged),
+    ],
+)
+def test_a_migration_that_fails_changes_nothing(
+    path: Path, tmp_path: Path, monkeypatch: Any, failure: str, error: type[Exception]
+) -> None:
+    fill(path)
+    before = sqlite3.connect(path).execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+    monkeypatch.setattr("chatbot.store.database.NEWEST", "0002")
+    with pytest.raises(error):
+        upgrade(make_url(path), scripts=write_second(tmp_path, failure), target="0002")
+    with closing(sqlite3.connect(path)) as connection:
+        after = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        assert after == before
+        assert connection.execute("SELECT count(*) FROM message").fetchone() == (4,)
+    monkeypatch.undo()
+    with Store.open(make_url(path)) as store:
+        assert store.verify() == []
+
+
+def test_an_older_database_is_refused_until_it_is_upgraded(path: Path) -> None:
+    path.parent.mkdir()
+    with pytest.raises(StoreError, match=r"is empty.*chatbot db upgrade"):
+        open_store(make_url(path))
+    upgrade(make_url(path))
+    open_store(make_url(path)).close()
+
+
+def test_a_newer_database_is_refused_and_both_versions_named(path: Path) -> None:
+    upgrade(make_url(path))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0977'")
+    for open_it in (open_store, open_upgraded):
+        with pytest.raises(DatabaseTooNew, match=rf"0977.*{NEWEST}"):
+            open_it(make_url(path))
+
+
+def test_another_programs_database_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    content = path.read_bytes()
+    with pytest.raises(StoreError, match="another program's"):
+        upgrade(make_url(path))
+    assert path.read_bytes() == content
+
+
+def test_several_starters_make_one_database(path: Path) -> None:
+    program = f"from chatbot.store.migrations import open_upgraded; open_upgraded({make_url(path)!r}).close()"
+    starters = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [starter.communicate(timeout=60)[1].decode() for starter in starters]
+    assert [starter.returncode for starter in starters] == [0] * 4, errors
+    with open_store(make_url(path)) as store:
+        assert store.verify() == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabaseUnwritable, match=r"file/chatbot\.db"):
+        open_upgraded(make_url(tmp_path / "file" / "chatbot.db"))
