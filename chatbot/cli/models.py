@@ -69,8 +69,8 @@ def pull(
 ) -> None:
     """Fetches a model of the catalogue; does nothing if it is here already.
 
-    Its sources are tried in order, and one that cannot be reached is passed over. An interrupted download leaves
-    nothing that could be taken for a model; from the hub it goes on where it stopped.
+    Its sources are tried in order, and one that cannot be reached is passed over. What an interrupted download leaves
+    is never taken for a model.
 
     Examples:
 

@@ -40,9 +40,13 @@ def add_model(
     of these or the name is taken, ModelRefused, ModelDamaged, ModelNotFound, SourceUnreachable, or ModelError.
     """
     reporter = reporter or SilentReporter()
-    path = Path(what).expanduser()
-    is_hub_id = not path.exists() and _HUB_ID.fullmatch(what) is not None
-    if not path.exists() and not is_hub_id:
+    path = Path(what)
+    try:
+        exists = bool(what) and path.exists()
+    except OSError:  # too long for a path
+        exists = False
+    is_hub_id = not exists and _HUB_ID.fullmatch(what) is not None
+    if not exists and not is_hub_id:
         raise InvalidInput(
             f"{printable_line(what, 120)!r} is no folder, no GGUF file and no hub id.",
             hint="A hub id looks like org/name.",

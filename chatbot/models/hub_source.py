@@ -2,7 +2,8 @@
 
 The client honours HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE. Its own retries can take minutes when there is no network,
 so one question with a deadline goes first: what is in the repository? The answer names the commit, and every file is
-then taken from that commit. A broken download is taken up again where it stopped.
+then taken from that commit. When a connection breaks the client goes on where it stopped; when it gives up, or the
+process is killed, the files that had come whole are kept for the next try.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chatbot.errors import ModelDamaged, ModelNotFound, SourceUnreachable
+from chatbot.errors import ModelDamaged, ModelError, ModelNotFound, SourceUnreachable
 from chatbot.files import hash_file
 from chatbot.models.catalogue import HubSource
-from chatbot.models.inspection import choose_files
+from chatbot.models.inspection import choose_files, inspect_settings
 from chatbot.models.progress import Reporter, report_growth, report_step
 from chatbot.text import printable_line
 
@@ -77,14 +78,21 @@ def fetch_repository(
 ) -> None:
     """Downloads the files by way of `partial`, where they stay if it is interrupted, into `folder`.
 
-    Raises SourceUnreachable, or ModelDamaged if a file is not the one that the catalogue names.
+    Raises SourceUnreachable, ModelRefused before the weights are fetched, or ModelDamaged if a file is not the one that
+    the catalogue names.
     """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it tells of each retry in the middle of the bar
     partial.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for half in partial.rglob("*.incomplete"):  # the client takes none up that another process began
+        half.unlink()
     try:
         with report_growth(reporter, "Downloading", partial, repository.size):
             for name in repository.files:
+                if name.endswith(".safetensors"):
+                    inspect_settings(partial)  # the small files came first: refuse before the large ones come
                 hf_hub_download(
                     source.repository,
                     name,
@@ -94,6 +102,8 @@ def fetch_repository(
                     library_name="chatbot",
                     tqdm_class=_quiet_bar(),
                 )
+    except ModelError:
+        raise
     except OSError as error:
         if error.errno is not None and error.filename is not None:
             raise  # the disk, not the network

@@ -39,7 +39,10 @@ class Inspection:
 
 
 def choose_files(names: list[str], where: str) -> list[str]:
-    """Those of a repository's or folder's file names that make up the model. Raises ModelRefused naming the reason."""
+    """Those of a repository's or folder's file names that make up the model, the weights last.
+
+    Raises ModelRefused naming the reason.
+    """
     weights = sorted(name for name in names if _WEIGHTS.fullmatch(name))
     if "model.safetensors" in weights:
         weights = ["model.safetensors"]
@@ -54,7 +57,7 @@ def choose_files(names: list[str], where: str) -> list[str]:
         raise ModelRefused(f"{where} has no config.json.")
     left_out = {"manifest.json", "model.safetensors.index.json" if weights == ["model.safetensors"] else ""}
     others = sorted(name for name in names if _OTHERS.fullmatch(name) and name not in left_out)
-    return weights + others
+    return others + weights
 
 
 def inspect_folder(folder: Path) -> Inspection:
@@ -67,16 +70,12 @@ def inspect_folder(folder: Path) -> Inspection:
             raise ModelRefused(f"{printable_line(path.name, 80)} is no plain file.")
         if path.name.lower().endswith(PICKLES):
             raise ModelRefused(f"{printable_line(path.name, 80)} is a pickle, which can run any code.")
-    config = _read_object(folder / "config.json")
-    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        if (folder / name).exists():
-            refuse_code(_read_object(folder / name), name)
-    architecture = _check_architecture(config)
+    architecture = inspect_settings(folder)
     parameters, dtype = _check_weights(folder)
     context = _find_window(folder)
     _complete_tokenizer(folder)
     template = ChatTemplate.load(folder)
-    _check_tokenizer(template, config)
+    _check_tokenizer(template, _read_object(folder / "config.json"))
     try:
         template.encode([ChatMessage("user", "?")])
     except ModelError as error:
@@ -84,8 +83,15 @@ def inspect_folder(folder: Path) -> Inspection:
     return Inspection(architecture, dtype, parameters, context, template.sha256)
 
 
-def refuse_code(settings: dict[str, Any], name: str) -> None:
-    """Raises ModelRefused if `settings` name Python code of the model's own."""
+def inspect_settings(folder: Path) -> str:
+    """The architecture. Needs no weights, so it can be asked before they are downloaded. Raises as inspect_folder."""
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if (folder / name).exists():
+            _refuse_code(_read_object(folder / name), name)
+    return _check_architecture(_read_object(folder / "config.json"))
+
+
+def _refuse_code(settings: dict[str, Any], name: str) -> None:
     for key in ("auto_map", "custom_pipelines", "custom_generate"):
         if settings.get(key):
             named = settings[key]

@@ -1,0 +1,63 @@
+"""A converted GGUF computes what the original computes, and odd files are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_models import Notes, build_folder, write_gguf
+
+from chatbot.errors import ModelDamaged, ModelRefused
+from chatbot.models.gguf_conversion import convert_gguf
+
+
+def test_the_converted_model_computes_the_same(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    original = build_folder(tmp_path / "original")
+    gguf = write_gguf(tmp_path / "tiny.gguf", original)
+    converted = tmp_path / "converted"
+    converted.mkdir()
+    notes = Notes()
+    fields = convert_gguf(gguf, converted, notes)
+
+    assert fields["general.license"] == "mit"
+    assert notes.steps == [("Converting", gguf.stat().st_size)]
+    assert notes.done
+    one, other = (AutoModelForCausalLM.from_pretrained(path) for path in (original, converted))
+    ids = torch.randint(0, 384, (1, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(one(ids).logits, other(ids).logits)
+    assert other.config.rms_norm_eps == one.config.rms_norm_eps
+    mine, theirs = (AutoTokenizer.from_pretrained(path) for path in (original, converted))
+    for text in ("Year 2026, 12 rivers", "a  b   c\n\n d", "你好，世界。🎉", "they'll don't"):
+        assert mine.encode(text) == theirs.encode(text)
+    assert theirs.chat_template == mine.chat_template
+    assert theirs.eos_token_id == other.generation_config.eos_token_id == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"cutting": "deepseek-llm"}, ModelRefused, "deepseek-llm"),
+        ({"value": float("nan")}, ModelDamaged, "no numbers"),
+    ],
+)
+def test_what_would_come_out_wrong_is_refused(
+    changes: dict[str, object], error: type[Exception], match: str, tmp_path: Path
+) -> None:
+    gguf = write_gguf(tmp_path / "tiny.gguf", build_folder(tmp_path / "original"), **changes)  # type: ignore[arg-type]
+    (tmp_path / "out").mkdir()
+    with pytest.raises(error, match=match):
+        convert_gguf(gguf, tmp_path / "out", Notes())
+
+
+@pytest.mark.parametrize("kind", ["noise", "cut", "empty"])
+def test_a_damaged_file_is_named(kind: str, tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "tiny.gguf", build_folder(tmp_path / "original"))
+    whole = gguf.read_bytes()
+    gguf.write_bytes({"noise": b"GGUF" + b"\xff" * 5000, "cut": whole[: len(whole) // 2], "empty": b""}[kind])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelDamaged, match=r"tiny\.gguf"):
+        convert_gguf(gguf, tmp_path / "out", Notes())
