@@ -21,6 +21,7 @@ from chatbot.store.records import Message
 KEPT_SHARE = 0.75
 _REFILL_BELOW = 0.5  # after turns were deleted: below this, older ones come in again
 _REPLY_TOKENS = 1024
+_COUNTED = 4  # windows: how far a prompt that is too long is counted, to tell by how much
 START = "context_start"
 """The key in a reply's `generation` that names the oldest message which the model read."""
 
@@ -46,11 +47,12 @@ def fit(
     does not fit."""
     limit = window - reserve(window, max_tokens)
     turns = _Turns(branch)
-    room = limit - counter.cost(system, stop_at=limit)
+    system_cost = counter.cost(system, stop_at=limit)
+    room = limit - system_cost
     kept = [next(turns)]
-    total = _cost(kept[0], counter, limit)
+    total = _cost(kept[0], counter, _COUNTED * window)
     if total > room:
-        raise _too_long(kept[0], system, window, limit, counter)
+        raise _too_long(system_cost + total, window, limit, counter)
     target = room
     for turn in turns:
         if turns.start is not None and target == room and turn[0].id < turns.start:
@@ -116,15 +118,18 @@ def _check(kept: list[tuple[Message, ...]], system: str, window: int, limit: int
         if tokens <= limit:
             return Context(assembled, tokens, window, len(messages), messages[0].id, counter.exact)
         if len(kept) == 1:
-            raise _too_long(kept[0], system, window, limit, counter)
+            raise _too_long(tokens, window, limit, counter)
         kept.pop()
 
 
-def _too_long(turn: Sequence[Message], system: str, window: int, limit: int, counter: TokenCounter) -> PromptTooLong:
-    tokens = sum(counter.cost(text, stop_at=4 * window) for text in (system, *(message.content for message in turn)))
-    size = f"more than {4 * window:,}" if tokens > 4 * window else f"{'' if counter.exact else 'about '}{tokens:,}"
+def _too_long(tokens: int, window: int, limit: int, counter: TokenCounter) -> PromptTooLong:
+    size = (
+        f"more than {_COUNTED * window:,}"
+        if tokens > _COUNTED * window
+        else f"{'' if counter.exact else 'about '}{tokens:,}"
+    )
     return PromptTooLong(
-        f"The message and the system prompt take {size} tokens; the model's window holds {window:,}, "
-        f"of which {window - limit:,} are kept for the reply.",
+        f"The message and the system prompt take {size} tokens; the model's window "
+        f"holds {window:,}, of which {window - limit:,} are kept for the reply.",
         hint="The message is kept in the conversation: edit it to shorten it.",
     )

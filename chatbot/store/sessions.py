@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,23 @@ class Database:
         if self.path:
             _make_private_file(self.path)
         self.engine = _make_engine(self.url, foreign_keys)
+        # Threads take turns at the one connection of a database in memory.
+        self._turn = threading.RLock() if isinstance(self.engine.pool, StaticPool) else nullcontext()
         event.listen(self.engine, "handle_error", self._name_error)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and changes nothing."""
-        with self.engine.connect() as connection:
+        with self._turn, self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start and is on the disk when the block ends."""
-        with self.engine.connect().execution_options(chatbot_write=True) as connection, connection.begin():
-            yield connection
+        with self._turn, self.engine.connect() as connection:
+            connection.execution_options(chatbot_write=True)
+            with connection.begin():
+                yield connection
 
     def close(self) -> None:
         self.engine.dispose()
