@@ -7,11 +7,13 @@ and HTTP follow in a thread while the prompt echoes keys already.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.color import Color
 
 from chatbot.config import Home, Settings
 from chatbot.errors import ChatbotError
@@ -43,6 +45,7 @@ def run_chat(
     `chatbot.dialogue.opening.open_manager(settings, home)`, for tests and for other engines.
     """
     app = ChatApp(settings, home, conversation=conversation, latest=latest, open_manager=open_manager)
+    gc.disable()  # what is made on the way to the first frame stays; the chat screen turns it on again
     app.run()
     return app.return_code or 0
 
@@ -79,9 +82,10 @@ class ChatApp(App[None]):
         self.home = home
         self._wanted = conversation
         self._latest = latest
-        self.keys, self._key_problems = resolve_keys(settings.terminal.keys)
+        self.keys, self._problems = resolve_keys(settings.terminal.keys)
         self.background = Background(open_manager or self._open_manager)
         self._title_set = False
+        self._choose_theme()
 
     def _open_manager(self) -> Manager:
         from chatbot.dialogue.opening import open_manager
@@ -91,16 +95,32 @@ class ChatApp(App[None]):
     def get_default_screen(self) -> Screen[Any]:
         return ChatScreen(self.settings, self.background, self.keys, self.settings.persona)
 
-    def on_mount(self) -> None:
+    def _choose_theme(self) -> None:
+        """Before the first frame, or the style sheets would be read twice."""
         for ours in THEMES:
             self.register_theme(ours)
         theme = state.read_theme(self.home) or self.settings.terminal.theme
         if theme not in self.available_themes:
-            self._key_problems.append(f"There is no theme “{printable_line(theme, 40)}”; /theme lists them.")
+            self._problems.append(f"There is no theme “{printable_line(theme, 40)}”; /theme lists them.")
             theme = THEMES[0].name
-        self.theme = theme
+        self._first_theme = theme
+        if not self.available_themes[theme].ansi:
+            self.set_reactive(App.theme, theme)
+            self.stylesheet.set_variables(self.get_css_variables())
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Textual's own, and `muted`: a colour for what matters less that can also be used within a text."""
+        variables = super().get_css_variables()
+        muted = "ansi_bright_black"
+        if not self.current_theme.ansi:
+            foreground, background = Color.parse(variables["foreground"]), Color.parse(variables["background"])
+            muted = foreground.blend(background, 0.45).hex
+        return {"muted": muted, **variables}
+
+    def on_mount(self) -> None:
+        self.theme = self._first_theme
         self.set_keymap(self.keys)
-        for problem in self._key_problems:
+        for problem in self._problems:
             self.notify(problem, severity="warning", markup=False, timeout=10)
 
     async def find_wanted(self, manager: Manager) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 60_000  # characters; more would hold up the keys for longer than a frame
 _STYLES = {
-    "Token.Comment": "$text-muted italic",
+    "Token.Comment": "$muted italic",
     "Token.Keyword": "$text-primary",
     "Token.Keyword.Constant": "$text-warning",
     "Token.Operator.Word": "$text-primary",
@@ -33,7 +33,7 @@ _STYLES = {
     "Token.Generic.Deleted": "$text-error",
     "Token.Generic.Heading": "bold",
     "Token.Generic.Subheading": "$text-secondary",
-    "Token.Generic.Prompt": "$text-muted",
+    "Token.Generic.Prompt": "$muted",
 }
 
 

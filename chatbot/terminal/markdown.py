@@ -140,7 +140,7 @@ def build_blocks(tokens: Sequence[Token], first: bool = True) -> list[Block]:
 def _add_code(add: object, code: str, language: str) -> None:
     assert callable(add)
     label = printable_line(language, 20)
-    add(Block(Content.styled(f" {label}" if label else " ", "$text-muted"), fill="on $panel"))
+    add(Block(Content.styled(f" {label}" if label else " ", "$muted"), fill="on $panel"))
     content = highlight(code.rstrip("\n"), language)
     body = Content("\n").join(Content(" ") + line for line in content.split("\n", allow_blank=True))
     add(Block(body, fill="on $panel", fold=True), gap=0)
@@ -183,7 +183,7 @@ def build_inline(tokens: Sequence[Token]) -> Content:
         elif token.type == "code_inline":
             write(token.content, "$text-accent on $panel")
         elif token.type == "image":
-            write(f"[image: {printable_line(token.content, 80)}]", "$text-muted")
+            write(f"[image: {printable_line(token.content, 80)}]", "$muted")
         elif token.type == "link_open":
             open_marks.append((position, _link_style(str(token.attrs.get("href", "")))))
         elif edge == "open":

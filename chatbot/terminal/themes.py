@@ -80,6 +80,12 @@ THEMES = (
         panel="ansi_default",
         boost="ansi_default",
         variables={
+            "ansi-background": "ansi_default",
+            "ansi-foreground": "ansi_default",
+            "input-selection-background": "ansi_blue",
+            "input-selection-foreground": "ansi_bright_white",
+            "screen-selection-background": "ansi_blue",
+            "screen-selection-foreground": "ansi_bright_white",
             "border": "ansi_bright_black",
             "border-blurred": "ansi_bright_black",
             "text-muted": "ansi_bright_black",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from typing import TYPE_CHECKING, ClassVar
 
@@ -57,11 +58,14 @@ class ChatScreen(ConversationActions):
                 yield StatusLine(self.settings.model)
 
     def on_mount(self) -> None:
-        self.set_class(self.settings.terminal.sidebar, "-sidebar-wanted")
+        if self.settings.terminal.sidebar:
+            self.add_class("-sidebar-wanted")
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
         """After the first frame: the database and the engine, while keys are echoed already."""
+        gc.freeze()
+        gc.enable()
         self.attempt(self.open_database)
 
     async def open_database(self) -> None:
@@ -220,7 +224,7 @@ class ChatScreen(ConversationActions):
 
     def _describe_start(self) -> Content:
         def line(keys: str, text: str) -> Content:
-            return Content.assemble((f"  {keys:<14}", "$text-primary"), (text, "$text-muted"))
+            return Content.assemble((f"  {keys:<14}", "$text-primary"), (text, "$muted"))
 
         shown = {name: show_keys(keys.split(",")[0]) for name, keys in self.keys.items()}
         lines = [

@@ -56,9 +56,7 @@ class HelpScreen(ModalScreen[None]):
             slash = f"/{action.slash} {action.argument}".strip() if action.slash else ""
             ways = " · ".join(filter(None, [keys, slash]))
             lines.append(
-                Content.assemble(
-                    f"  {action.title:<44} ", (f"{ways:<34} ", "$text-primary"), (action.name, "$text-muted")
-                )
+                Content.assemble(f"  {action.title:<44} ", (f"{ways:<34} ", "$text-primary"), (action.name, "$muted"))
             )
         for title, text in _MORE:
             lines += [Content(""), Content.styled(title, "bold $text-primary"), Content(f"  {text}")]

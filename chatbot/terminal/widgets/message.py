@@ -103,22 +103,22 @@ class MessageView(Widget):
         shown = self._text if len(self._text) <= _LONG else self._text[:_LONG]
         blocks = [Block(Content(shown.rstrip("\n")), _USER_BAR, _USER_BAR)]
         if hidden := len(self._text) - len(shown):
-            note = Content.styled(f"… {hidden:,} more characters, sent in full", "$text-muted")
+            note = Content.styled(f"… {hidden:,} more characters, sent in full", "$muted")
             blocks.append(Block(note, _USER_BAR, _USER_BAR))
         return blocks
 
     def _build_reply(self) -> list[Block]:
         if self._text:
             return self._markdown.set(self._text)
-        return [Block(Content.styled(self.waiting or "…", "$text-muted"))] if self.message.status == "streaming" else []
+        return [Block(Content.styled(self.waiting or "…", "$muted"))] if self.message.status == "streaming" else []
 
     def _notes(self) -> list[Content]:
         message = self.message
         notes = []
         if self.is_reply and (note := describe_end(message)):
-            notes.append(Content.styled(note, "$text-error" if message.status == "failed" else "$text-muted"))
+            notes.append(Content.styled(note, "$text-error" if message.status == "failed" else "$muted"))
         if message.siblings > 1:
-            notes.append(Content.styled(f"‹{message.sibling}/{message.siblings}›", "$text-muted"))
+            notes.append(Content.styled(f"‹{message.sibling}/{message.siblings}›", "$muted"))
         return notes
 
 

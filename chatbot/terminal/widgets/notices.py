@@ -32,7 +32,7 @@ class Notice(Static):
 
     def show_note(self, text: str) -> None:
         """`text` is ours; what is foreign in it went through printable_line."""
-        self._show(Content.styled(text, "$text-muted"))
+        self._show(Content.styled(text, "$muted"))
 
     def hide(self) -> None:
         self.display = False
@@ -96,8 +96,8 @@ class Completions(Static):
             line = Content.assemble(
                 ("› " if number == self._index else "  ", "$primary"),
                 f"{name:<18}",
-                (action.title, "$text-muted"),
-                (f"  {show_keys(self._keys[action.name])}", "$text-disabled"),
+                (action.title, "$muted"),
+                (f"  {show_keys(self._keys[action.name])}", "$muted"),
             )
             lines.append(line.stylize("bold", 2, 20) if number == self._index else line)
         self.update(Content("\n").join(lines))

@@ -35,7 +35,7 @@ class Prompt(TextArea):
         scrollbar-size-vertical: 1;
         &:focus { border: none; }
         & .text-area--cursor-line { background: transparent; }
-        & .text-area--placeholder { color: $text-muted; }
+        & .text-area--placeholder { color: $muted; }
     }
     """
 

@@ -82,14 +82,14 @@ class Sidebar(Vertical):
             group = "Pinned" if conversation.pinned else name_day(conversation.updated, datetime.now(UTC))
             if group != heading:
                 heading = group
-                options.append(Option(Content.styled(group, "$text-muted"), disabled=True))
+                options.append(Option(Content.styled(group, "$muted"), disabled=True))
             mark = "▸ " if conversation.id == current else "  "
             title = printable_line(conversation.title, 200) or "New conversation"
             line = Content.assemble((mark, "$primary"), title)
             options.append(Option(line.stylize("bold") if conversation.id == current else line, id=conversation.id))
         if not options:
             empty = "nothing found" if self.text else "nothing archived" if self.archived else "nothing said yet"
-            options.append(Option(Content.styled(empty, "$text-muted"), disabled=True))
+            options.append(Option(Content.styled(empty, "$muted"), disabled=True))
         self.list.set_options(options)
         self._highlight(kept)
 

@@ -34,7 +34,7 @@ class Status:
 
 class StatusLine(Widget):
     DEFAULT_CSS = """
-    StatusLine { height: 1; padding: 0 1; color: $text-muted; }
+    StatusLine { height: 1; padding: 0 1; color: $muted; }
     """
 
     def __init__(self, model: str) -> None:
