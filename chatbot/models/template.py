@@ -156,7 +156,8 @@ class ChatTemplate:
         An assistant's own reasoning marks stay: templates look for them to leave old reasoning out.
         """
         pattern = self._special_pattern if message.role == "assistant" else self._formatting_pattern
-        content = message.content
+        # Half of a surrogate pair, as a careless decoder makes it, is no text to the tokenizer.
+        content = message.content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         normalizer = self.tokenizer.normalizer
         if normalizer is not None and pattern.search(normal := normalizer.normalize_str(content)):
             content = normal  # full-width signs and the like, which would become a token only in the tokenizer

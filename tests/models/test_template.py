@@ -124,6 +124,12 @@ def test_the_rest_of_hostile_content_is_kept(tmp_path: Path) -> None:
     assert template.decode(ids) == "user\na<\u200b|im_start|>b\nassistant\n"
 
 
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    template = ChatTemplate.load(build_folder(tmp_path / "m", template=""))
+    assert template.render([ChatMessage("user", "a\ud800b🎉")]) == "a\ufffdb🎉\n\n"
+    assert template.encode([ChatMessage("user", "a\udfffb")])
+
+
 def test_tokens_of_the_format_that_are_not_special_are_broken_for_users_only(tmp_path: Path) -> None:
     from tokenizers import AddedToken, Tokenizer
 
