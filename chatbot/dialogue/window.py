@@ -21,7 +21,7 @@ from chatbot.store.records import Message
 KEPT_SHARE = 0.75
 _REFILL_BELOW = 0.5  # after turns were deleted: below this, older ones come in again
 _REPLY_TOKENS = 1024
-_COUNTED = 4  # windows: how far a prompt that is too long is counted, to tell by how much
+_COUNTED = 2  # windows: how far a prompt that is too long is counted, to tell by how much
 START = "context_start"
 """The key in a reply's `generation` that names the oldest message which the model read."""
 

@@ -200,7 +200,7 @@ async def test_a_prompt_of_a_megabyte_is_kept_and_refused_at_once(home: Home) ->
     manager, engine, _ = make_manager(home)
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    with pytest.raises(PromptTooLong, match=r"more than 8,192 tokens.*window holds 2,048.*512 are kept"):
+    with pytest.raises(PromptTooLong, match=r"more than 4,096 tokens.*window holds 2,048.*512 are kept"):
         await finish(manager.reply(None, "word " * 200_000))
     assert loop.time() - begun < 1
     assert engine.requests == []

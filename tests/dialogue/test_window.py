@@ -170,4 +170,4 @@ def test_a_megabyte_is_refused_in_a_fraction_of_a_second(smollm2: Path, text: st
     begun = time.monotonic()
     with pytest.raises(PromptTooLong, match="tokens"):
         fit([replace(make_message(0, "user", 1), content=text)], "", 8192, counter)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 2  # some 0.2 s on an idle machine
