@@ -86,16 +86,20 @@ def _convert(gguf: Path, folder: Path) -> dict[str, str]:
     metadata, types = _read_header(gguf)
     tokenizer = build_tokenizer(gguf, metadata)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
             gguf_file=gguf.name,
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except (ValueError, KeyError, NotImplementedError) as error:
         reason = printable_line(str(error), _METADATA_LIMIT)
         raise ModelRefused(f"transformers cannot load {gguf.name}: {reason}") from None
+    if missing := sorted(report["missing_keys"]) or sorted(report["mismatched_keys"]):
+        # transformers would fill them with random numbers and go on.
+        raise ModelDamaged(f"{gguf.name} is damaged: it lacks {printable_line(str(missing[0]), 80)}.")
     _check_finite(model, gguf)
     model.to(_choose_dtype(model, types))
     if hasattr(model.config, "quantization_config"):

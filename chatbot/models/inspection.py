@@ -13,11 +13,14 @@ import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import ModelDamaged, ModelError, ModelRefused
 from chatbot.models.template import ChatMessage, ChatTemplate, find_template_source
 from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 _WEIGHTS = re.compile(r"model(-\d{1,5}-of-\d{1,5})?\.safetensors")
@@ -71,8 +74,9 @@ def inspect_folder(folder: Path) -> Inspection:
         if path.name.lower().endswith(PICKLES):
             raise ModelRefused(f"{printable_line(path.name, 80)} is a pickle, which can run any code.")
     architecture = inspect_settings(folder)
-    parameters, dtype = _check_weights(folder)
-    context = _find_window(folder)
+    stored, dtype = _check_weights(folder)
+    config = _load_config(folder)
+    parameters = _check_count(config, stored)
     _complete_tokenizer(folder)
     template = ChatTemplate.load(folder)
     _check_tokenizer(template, _read_object(folder / "config.json"))
@@ -80,7 +84,7 @@ def inspect_folder(folder: Path) -> Inspection:
         template.encode([ChatMessage("user", "?")])
     except ModelError as error:
         raise ModelRefused(f"Its chat template cannot be used: {error.message}") from None
-    return Inspection(architecture, dtype, parameters, context, template.sha256)
+    return Inspection(architecture, dtype, parameters, _find_window(config), template.sha256)
 
 
 def inspect_settings(folder: Path) -> str:
@@ -154,13 +158,35 @@ def _check_weights(folder: Path) -> tuple[int, str]:
     return types.total(), types.most_common(1)[0][0]
 
 
-def _find_window(folder: Path) -> int:
+def _load_config(folder: Path) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # noqa: BLE001  its validators raise many kinds
         raise ModelDamaged(f"config.json cannot be used: {printable_line(str(error), 200)}") from None
+
+
+def _check_count(config: PreTrainedConfig, stored: int) -> int:
+    """The number of parameters that the model has. Fewer stored ones would be filled with random numbers in silence.
+
+    Only the count is compared: older files name their weights otherwise, and transformers knows how.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001  whatever sizes that do not fit together make a model's constructor raise
+        raise ModelDamaged(f"config.json describes no model: {printable_line(str(error), 200)}") from None
+    needed: int = sum(parameter.numel() for parameter in model.parameters())
+    if stored < needed and not hasattr(config, "quantization_config"):  # packed numbers count otherwise
+        raise ModelDamaged(f"The weights are not whole: {stored:,} numbers are there, {needed:,} are needed.")
+    return needed
+
+
+def _find_window(config: PreTrainedConfig) -> int:
     for name in ("max_position_embeddings", "max_sequence_length", "seq_length", "max_seq_len"):
         value = getattr(config.get_text_config(), name, None)
         if isinstance(value, int) and value > 0:

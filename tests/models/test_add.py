@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_models import Notes, build_folder, write_gguf
+from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 from chatbot.errors import ChatbotError, InvalidInput, ModelDamaged, ModelRefused
 from chatbot.models.add import add_model
@@ -107,6 +107,14 @@ def lie_in_header(source: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"shape":[', b'"shape":[9', 1))
 
 
+def leave_out_weight(source: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(source / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, source / "model.safetensors", {"format": "pt"})
+
+
 def name_code(source: Path) -> None:
     change_json(source / "config.json", auto_map={"AutoModelForCausalLM": "evil\x1b[2J.Model"})
 
@@ -134,6 +142,13 @@ CASES: list[tuple[str, Callable[[Path], object], type[ChatbotError], str]] = [
     ("link", link_out, ModelRefused, "is a link"),
     ("cut", lambda source: os.truncate(source / "model.safetensors", 5000), ModelDamaged, r"model\.safetensors"),
     ("header", lie_in_header, ModelDamaged, r"model\.safetensors"),
+    ("left out", leave_out_weight, ModelDamaged, "not whole"),
+    (
+        "sizes",
+        lambda source: change_json(source / "config.json", num_attention_heads=7),
+        ModelDamaged,
+        r"config\.json",
+    ),
     ("json", lambda source: (source / "config.json").write_text("{" * 9), ModelDamaged, r"config\.json"),
     ("deep", lambda source: (source / "config.json").write_text("[" * 200_000), ModelDamaged, r"config\.json"),
     ("tokenizer", lambda source: (source / "tokenizer.json").write_text("{}"), ModelDamaged, r"tokenizer\.json"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_models import Notes, build_folder, write_gguf
+from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 from chatbot.errors import ModelDamaged, ModelRefused
 from chatbot.models.gguf_conversion import convert_gguf
@@ -42,6 +42,7 @@ def test_the_converted_model_computes_the_same(tmp_path: Path) -> None:
     [
         ({"cutting": "deepseek-llm"}, ModelRefused, "deepseek-llm"),
         ({"value": float("nan")}, ModelDamaged, "no numbers"),
+        ({"without": "model.layers.1.mlp.up_proj.weight"}, ModelDamaged, r"lacks model\.layers\.1\.mlp\.up_proj"),
     ],
 )
 def test_what_would_come_out_wrong_is_refused(

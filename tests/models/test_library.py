@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_models import Notes, build_folder
+from tests.models.tiny_models import Notes, build_folder
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelNotFound
 from chatbot.models.add import add_model

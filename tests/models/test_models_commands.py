@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from tiny_models import build_folder, describe_model, describe_wheel, write_gguf, write_wheel
+from tests.models.tiny_models import build_folder, describe_model, describe_wheel, write_gguf, write_wheel
 from typer.testing import CliRunner
 
 from chatbot.cli.models import app

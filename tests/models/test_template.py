@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import CHATML, SPECIAL, build_folder
+from tests.models.tiny_models import CHATML, SPECIAL, build_folder
 
 from chatbot.errors import ModelDamaged, ModelError, ModelRefused
 from chatbot.models.catalogue import HubSource, read_catalogue

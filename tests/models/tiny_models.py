@@ -76,10 +76,12 @@ def build_folder(folder: Path, kind: str = "llama", template: str = CHATML) -> P
     return folder
 
 
-def write_gguf(path: Path, model: Path, *, cutting: str = "smollm", value: float | None = None) -> Path:
+def write_gguf(
+    path: Path, model: Path, *, cutting: str = "smollm", value: float | None = None, without: str = ""
+) -> Path:
     """The llama in the folder `model` as a GGUF file of float32, laid out as llama.cpp's converter does.
 
-    `cutting` is its tokenizer.ggml.pre; `value` replaces one weight.
+    `cutting` is its tokenizer.ggml.pre; `value` replaces one weight, and the weight named `without` is left out.
     """
     import json
 
@@ -114,8 +116,8 @@ def write_gguf(path: Path, model: Path, *, cutting: str = "smollm", value: float
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, weight in llama.state_dict().items():
-        if name == "lm_head.weight":
-            continue  # tied
+        if name in {"lm_head.weight", without}:  # the first is tied to the embedding
+            continue
         numbers = weight.float().numpy().copy()
         for part, count in heads.items():
             if part in name:  # llama.cpp rotates pairs of neighbours, transformers halves
