@@ -9,17 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- commands: written by `make docs` -->", "<!-- end of commands -->"
 
 
-def list_help(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
+def list_help(command: Any, name: str) -> Iterator[tuple[str, str]]:
     """(`chatbot models pull`, its help) for the command and everything below it."""
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    context = command.context_class(command, info_name=name, terminal_width=100, max_content_width=100)
     yield name, command.get_help(context).replace("\b", "").rstrip()
     for child_name, child in getattr(command, "commands", {}).items():
         yield from list_help(child, f"{name} {child_name}")
