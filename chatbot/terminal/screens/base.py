@@ -69,6 +69,11 @@ class ChatBase(Screen[None]):
         return next((turn for turn in self.turns.values() if turn.conversation_id == self.conversation_id), None)
 
     @property
+    def workers_busy(self) -> bool:
+        """Whether something that was asked for is still being done."""
+        return any(worker.group == "attempt" and worker.is_running for worker in self.workers)
+
+    @property
     def queue(self) -> list[str]:
         return self.queues.setdefault(self.conversation_id, [])
 

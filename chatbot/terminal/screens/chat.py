@@ -74,13 +74,7 @@ class ChatScreen(ConversationActions):
         self.run_worker(self._watch_engine(asyncio_warm), group="engine", exclusive=True)
         self.prompt.set_past(await self.call(manager.prompt_history))
         await self.refresh_conversations()
-        wanted = await self.app.find_wanted(manager)
-        typed, queued = self.prompt.full_text, self.queues.pop(None, [])
-        await self.open_conversation(wanted)
-        if typed:
-            rest = self.prompt.full_text
-            self.prompt.load("\n\n".join(filter(None, [rest, typed])))
-        self.queue.extend(queued)
+        await self.open_conversation(await self.app.find_wanted(manager), first=True)
         if self.queue:
             await self._send_next()
 

@@ -25,17 +25,23 @@ class ConversationActions(MessageActions):
     _draft_timer: Timer | None = None
     _saved_draft = ""
 
-    async def open_conversation(self, conversation_id: str | None) -> None:
-        """Shows a conversation, or an empty one. A reply that is being written elsewhere goes on."""
+    async def open_conversation(self, conversation_id: str | None, *, first: bool = False) -> None:
+        """Shows a conversation, or an empty one. A reply that is being written elsewhere goes on.
+
+        With `first`, what was typed and queued before the database was open belongs to this conversation.
+        """
         manager = self.manager
         if manager is None:
             return
-        await self.save_draft()
+        if not first:
+            await self.save_draft()
         conversation, messages = None, []
         if conversation_id is not None:
             conversation = await self.call(manager.find_conversation, conversation_id)
             messages = await self.call(manager.transcript, conversation.id, limit=FIRST_PAGE)
         draft = await self.call(manager.draft, conversation_id)
+        if first:
+            self.queues[conversation_id] = self.queues.pop(None, [])
         self.conversation = conversation
         self.persona = conversation.persona if conversation else self.settings.persona
         self.editing = self.undoing = self.retrying = None
@@ -45,9 +51,12 @@ class ConversationActions(MessageActions):
         await self.transcript.show(messages)
         if self.turn is not None and self.turn.reply is not None and (view := self.transcript.find(self.turn.reply.id)):
             view.grow(self.turn.text)
-        waiting = "\n\n".join(self.queue)
         self._saved_draft = draft
-        self.prompt.load("" if waiting and draft.startswith(waiting) else draft)
+        if not first:
+            waiting = "\n\n".join(self.queue)
+            self.prompt.load(draft.removeprefix(waiting).lstrip("\n") if waiting else draft)
+        elif draft:
+            self.prompt.load("\n\n".join(filter(None, [draft, self.prompt.full_text])))
         self.status.change(writing=self.turn is not None, tokens=0, speed=0.0, first_token=0.0, persona=self.persona)
         if last := next((one for one in reversed(messages) if one.role == "assistant" and one.generation), None):
             self.status.take_generation(last.generation)

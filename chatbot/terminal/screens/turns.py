@@ -61,6 +61,9 @@ class TurnActions(ChatBase):
         reply = event.reply
         if self.conversation is None:
             self.queues[reply.conversation_id] = self.queues.pop(None, [])
+            if self.manager is not None:
+                manager = self.manager
+                self.attempt(lambda: self.call(manager.save_draft, None, ""))
             self.conversation = Conversation(
                 reply.conversation_id, "", self.persona, reply.created, reply.created, reply.id
             )
@@ -83,6 +86,7 @@ class TurnActions(ChatBase):
         self.transcript.select(None)
         self.transcript.follow()
         self.show_state()
+        self.attempt(self.refresh_conversations)
         if context.left_out:
             some = "oldest message no longer fits" if context.left_out == 1 else "oldest messages no longer fit"
             self.notice.show_note(f"{context.left_out} {some} the model’s window; the model does not see them.")
