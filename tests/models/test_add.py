@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 from chatbot.errors import ChatbotError, InvalidInput, ModelDamaged, ModelRefused
 from chatbot.models.add import add_model
 from chatbot.models.library import ModelLibrary
 from chatbot.models.template import ChatMessage
+from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 
 @pytest.fixture

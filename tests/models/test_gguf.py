@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 from chatbot.errors import ModelDamaged, ModelRefused
 from chatbot.models.gguf_conversion import convert_gguf
+from tests.models.tiny_models import Notes, build_folder, write_gguf
 
 
 def test_the_converted_model_computes_the_same(tmp_path: Path) -> None:

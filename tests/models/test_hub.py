@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_imitation import COMMIT, HubImitation
-from tests.models.tiny_models import Notes, build_folder, describe_model
 
 from chatbot.errors import ModelDamaged, ModelNotFound, ModelRefused, SourceUnreachable
 from chatbot.models.add import add_model
@@ -18,6 +16,8 @@ from chatbot.models.catalogue import HubSource
 from chatbot.models.installation import DOWNLOADS, LOCK
 from chatbot.models.library import ModelLibrary
 from chatbot.models.pull import pull_model
+from tests.models.hub_imitation import COMMIT, HubImitation
+from tests.models.tiny_models import Notes, build_folder, describe_model
 
 REPOSITORY = "someone/tiny"
 

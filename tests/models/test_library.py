@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.models.tiny_models import Notes, build_folder
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelNotFound
 from chatbot.models.add import add_model
 from chatbot.models.library import ModelLibrary
 from chatbot.models.manifest import MANIFEST, check_name
 from chatbot.models.template import ChatMessage
+from tests.models.tiny_models import Notes, build_folder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from tests.models.tiny_models import build_folder, describe_model, describe_wheel, write_gguf, write_wheel
 from typer.testing import CliRunner
 
 from chatbot.cli.models import app
@@ -19,6 +18,7 @@ from chatbot.errors import ModelDamaged, ModelNotFound
 from chatbot.models.library import ModelLibrary
 from chatbot.models.manifest import MANIFEST
 from chatbot.models.pull import pull_model
+from tests.models.tiny_models import build_folder, describe_model, describe_wheel, write_gguf, write_wheel
 
 runner = CliRunner()
 

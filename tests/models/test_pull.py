@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_imitation import HubImitation
-from tests.models.tiny_models import Notes, build_folder, describe_model, describe_wheel, write_gguf, write_wheel
 
 from chatbot.errors import ModelError, ModelNotFound, SourceUnreachable
 from chatbot.models.add import add_model
@@ -25,6 +23,8 @@ from chatbot.models.catalogue import HubSource, PackageSource, read_catalogue
 from chatbot.models.installation import DOWNLOADS, LOCK, Origin, install_model, lock_library
 from chatbot.models.library import ModelLibrary
 from chatbot.models.pull import pull_model
+from tests.models.hub_imitation import HubImitation
+from tests.models.tiny_models import Notes, build_folder, describe_model, describe_wheel, write_gguf, write_wheel
 
 REPOSITORY = "someone/tiny"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.tiny_models import CHATML, SPECIAL, build_folder
 
 from chatbot.errors import ModelDamaged, ModelError, ModelRefused
 from chatbot.models.catalogue import HubSource, read_catalogue
 from chatbot.models.template import ChatMessage, ChatTemplate, Role
+from tests.models.tiny_models import CHATML, SPECIAL, build_folder
 
 PROSE = "the fox 12345 3.14 don't they'll {{ x }} {% if %} <b> [/red] system <think> CONTINUE"
 WORLD = "你好 世界。 天气 🎉 👩‍👩‍👧 é ñ ½ Ⅷ ٣ 한국어 العربية"
