@@ -2,7 +2,7 @@
 
 A: our private engine, asked through its socket as the chat asks it; it still holds the turns before. B: transformers'
 `generate(max_new_tokens=1)` on the same prompt in this process, which is what a chat without a kept cache pays. Both
-have the same weights, number format and threads. They alternate, A B A B, each time with another tenth question, and
+have the same weights, number format, threads and OpenMP waiting policy. They alternate, A B A B, each time with another tenth question, and
 the medians are compared. Decoding speed is measured on the way.
 
     python benchmarks/time_to_first_token.py [--home FOLDER] [--rounds 7] [--json]
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -33,8 +34,8 @@ MOST_RATIO = 0.2  # at most a fifth
 DECODED = 64
 FILLER = (
     "Light from the sun is scattered by the molecules of the air, and the shorter waves are scattered far more than "
-    "the longer ones, so that a part of the blue light reaches us from every side of the sky. At sunset the way through "
-    "the air is long, most of the blue is gone before it reaches us, and what is left is yellow, orange and red. "
+    "the longer ones, so that a part of the blue light reaches us from every side of the sky. At sunset the way "
+    "through the air is long, most of the blue is gone before it comes, and what is left is yellow, orange and red. "
 )
 QUESTIONS = (
     "What about clouds?",
@@ -138,6 +139,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as our engine sets it for itself; read when torch is
     with tempfile.TemporaryDirectory() as place:
         # The models of `--home`, but a socket and logs of our own, so that no engine that runs already is measured.
         state = Path(place)
