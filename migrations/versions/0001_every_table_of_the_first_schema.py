@@ -6,6 +6,8 @@ trains tomorrow.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -22,6 +24,10 @@ def texts(*names: str) -> list[sa.Column[str]]:
     return [sa.Column(name, sa.Text(), nullable=False) for name in names]
 
 
+def foreign(table: str, column: str, target: str, **more: Any) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint([column], [target], name=f"fk_{table}_{column}", **more)
+
+
 def upgrade() -> None:
     op.create_table(
         "conversation",
@@ -34,9 +40,7 @@ def upgrade() -> None:
         sa.Column("deleted", sa.Boolean(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tip_id"], ["message.id"], name="fk_conversation_tip_id", ondelete="SET NULL", use_alter=True
-        ),
+        foreign("conversation", "tip_id", "message.id", ondelete="SET NULL", use_alter=True),
         sa.PrimaryKeyConstraint("id", name="pk_conversation"),
     )
     op.create_index("ix_conversation_list", "conversation", ["deleted", "archived", "pinned", "updated_at", "id"])
@@ -65,7 +69,7 @@ def upgrade() -> None:
         *texts("path", "sha256", "base_sha", "template_sha", "tokenizer_sha"),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.CheckConstraint("kind IN ('base', 'adapter', 'classifier')", name=op.f("ck_model_version_kind")),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name="fk_model_version_run_id", use_alter=True),
+        foreign("model_version", "run_id", "run.id", use_alter=True),
         sa.PrimaryKeyConstraint("id", name="pk_model_version"),
         sa.UniqueConstraint("name", "number", name="uq_model_version_name_number"),
     )
@@ -76,7 +80,7 @@ def upgrade() -> None:
         sa.Column("model_version_id", ID, nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
         sa.CheckConstraint("name IN ('champion', 'previous', 'candidate')", name=op.f("ck_alias_name")),
-        sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"], name="fk_alias_model_version_id"),
+        foreign("alias", "model_version_id", "model_version.id"),
         sa.PrimaryKeyConstraint("name", name="pk_alias"),
     )
     op.create_index("ix_alias_model_version_id", "alias", ["model_version_id"])
@@ -88,8 +92,8 @@ def upgrade() -> None:
         sa.Column("to_version_id", ID, nullable=True),
         *texts("author", "reason"),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(["from_version_id"], ["model_version.id"], name="fk_alias_event_from_version_id"),
-        sa.ForeignKeyConstraint(["to_version_id"], ["model_version.id"], name="fk_alias_event_to_version_id"),
+        foreign("alias_event", "from_version_id", "model_version.id"),
+        foreign("alias_event", "to_version_id", "model_version.id"),
         sa.PrimaryKeyConstraint("id", name="pk_alias_event"),
     )
     op.create_index("ix_alias_event_from_version_id", "alias_event", ["from_version_id"])
@@ -105,7 +109,7 @@ def upgrade() -> None:
         *texts("template_sha", "tokenizer_sha"),
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_dataset_version_dataset_id"),
+        foreign("dataset_version", "dataset_id", "dataset.id"),
         sa.PrimaryKeyConstraint("id", name="pk_dataset_version"),
         sa.UniqueConstraint("dataset_id", "number", name="uq_dataset_version_dataset_id_number"),
     )
@@ -120,10 +124,8 @@ def upgrade() -> None:
         sa.Column("stderr", sa.Double(), nullable=True),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"], ["evaluation.id"], name="fk_evaluation_baseline_id", ondelete="SET NULL"
-        ),
-        sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"], name="fk_evaluation_model_version_id"),
+        foreign("evaluation", "baseline_id", "evaluation.id", ondelete="SET NULL"),
+        foreign("evaluation", "model_version_id", "model_version.id"),
         sa.PrimaryKeyConstraint("id", name="pk_evaluation"),
     )
     op.create_index("ix_evaluation_baseline_id", "evaluation", ["baseline_id"])
@@ -146,11 +148,9 @@ def upgrade() -> None:
             "status IN ('streaming', 'complete', 'stopped', 'failed', 'interrupted')", name=op.f("ck_message_status")
         ),
         sa.CheckConstraint("parent_id <> id", name=op.f("ck_message_own_parent")),
-        sa.ForeignKeyConstraint(
-            ["conversation_id"], ["conversation.id"], name="fk_message_conversation_id", ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"], name="fk_message_model_version_id"),
-        sa.ForeignKeyConstraint(["parent_id"], ["message.id"], name="fk_message_parent_id"),
+        foreign("message", "conversation_id", "conversation.id", ondelete="CASCADE"),
+        foreign("message", "model_version_id", "model_version.id"),
+        foreign("message", "parent_id", "message.id"),
         sa.PrimaryKeyConstraint("id", name="pk_message"),
     )
     op.create_index("ix_message_children", "message", ["conversation_id", "parent_id", "id", "hidden"])
@@ -173,8 +173,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('planned', 'running', 'complete', 'stopped', 'failed')", name=op.f("ck_run_status")
         ),
-        sa.ForeignKeyConstraint(["parent_version_id"], ["model_version.id"], name="fk_run_parent_version_id"),
-        sa.ForeignKeyConstraint(["resumed_from_id"], ["run.id"], name="fk_run_resumed_from_id"),
+        foreign("run", "parent_version_id", "model_version.id"),
+        foreign("run", "resumed_from_id", "run.id"),
         sa.PrimaryKeyConstraint("id", name="pk_run"),
     )
     op.create_index("ix_run_parent_version_id", "run", ["parent_version_id"])
@@ -187,12 +187,7 @@ def upgrade() -> None:
         *texts("split", "group_key", "content_sha"),
         sa.Column("source_conversation_id", ID, nullable=True),
         sa.CheckConstraint("split IN ('train', 'validation', 'test')", name=op.f("ck_dataset_item_split")),
-        sa.ForeignKeyConstraint(
-            ["dataset_version_id"],
-            ["dataset_version.id"],
-            name="fk_dataset_item_dataset_version_id",
-            ondelete="CASCADE",
-        ),
+        foreign("dataset_item", "dataset_version_id", "dataset_version.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_dataset_item"),
         sa.UniqueConstraint("dataset_version_id", "position", name="uq_dataset_item_dataset_version_id_position"),
     )
@@ -203,9 +198,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
         *texts("prompt", "output"),
         sa.Column("verdict", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["evaluation_id"], ["evaluation.id"], name="fk_evaluation_item_evaluation_id", ondelete="CASCADE"
-        ),
+        foreign("evaluation_item", "evaluation_id", "evaluation.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("evaluation_id", "position", name="pk_evaluation_item"),
     )
     op.create_table(
@@ -219,10 +212,8 @@ def upgrade() -> None:
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.CheckConstraint("rating IN (-1, 1)", name=op.f("ck_feedback_rating")),
-        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_feedback_message_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["preferred_over_id"], ["message.id"], name="fk_feedback_preferred_over_id", ondelete="SET NULL"
-        ),
+        foreign("feedback", "message_id", "message.id", ondelete="CASCADE"),
+        foreign("feedback", "preferred_over_id", "message.id", ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id", name="pk_feedback"),
     )
     op.create_index("ix_feedback_message_id", "feedback", ["message_id"])
@@ -235,7 +226,7 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_label_message_id", ondelete="CASCADE"),
+        foreign("label", "message_id", "message.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_label"),
     )
     op.create_index("ix_label_kind", "label", ["kind", "value"])
@@ -247,7 +238,7 @@ def upgrade() -> None:
         *texts("decision", "note", "author"),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.CheckConstraint("decision IN ('approve', 'reject', 'redact')", name=op.f("ck_review_decision")),
-        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_review_message_id", ondelete="CASCADE"),
+        foreign("review", "message_id", "message.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_review"),
     )
     op.create_index("ix_review_message_id", "review", ["message_id"])
@@ -258,8 +249,8 @@ def upgrade() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
         sa.CheckConstraint("role IN ('train', 'validation', 'replay')", name=op.f("ck_run_input_role")),
-        sa.ForeignKeyConstraint(["dataset_version_id"], ["dataset_version.id"], name="fk_run_input_dataset_version_id"),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name="fk_run_input_run_id", ondelete="CASCADE"),
+        foreign("run_input", "dataset_version_id", "dataset_version.id"),
+        foreign("run_input", "run_id", "run.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "dataset_version_id", "role", name="pk_run_input"),
     )
     op.create_table(
@@ -268,7 +259,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("step", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name="fk_run_metric_run_id", ondelete="CASCADE"),
+        foreign("run_metric", "run_id", "run.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "name", "step", name="pk_run_metric"),
     )
     op.create_table(
@@ -280,7 +271,7 @@ def upgrade() -> None:
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.CheckConstraint("stage IN ('input', 'output')", name=op.f("ck_safety_event_stage")),
-        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_safety_event_message_id", ondelete="CASCADE"),
+        foreign("safety_event", "message_id", "message.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_safety_event"),
     )
     op.create_index("ix_safety_event_message_id", "safety_event", ["message_id"])
@@ -288,9 +279,7 @@ def upgrade() -> None:
         "dataset_item_message",
         sa.Column("dataset_item_id", ID, nullable=False),
         sa.Column("message_id", ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["dataset_item_id"], ["dataset_item.id"], name="fk_dataset_item_message_dataset_item_id", ondelete="CASCADE"
-        ),
+        foreign("dataset_item_message", "dataset_item_id", "dataset_item.id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("dataset_item_id", "message_id", name="pk_dataset_item_message"),
     )
     op.create_index("ix_dataset_item_message_message_id", "dataset_item_message", ["message_id"])
