@@ -40,6 +40,7 @@ class Answering:
         self._settings = settings
         self._library = ModelLibrary(home.models)
         self._counters: dict[str, ExactCounter] = {}
+        self._windows: dict[str, int] = {}  # of remote models, as their server reported them
 
     def choose(self, explicit: str | None, of_persona: str | None) -> str:
         """The name: as asked for this turn, else the persona's own, else the promoted one, else the setting's. The
@@ -70,15 +71,15 @@ class Answering:
 
     async def _find_remote(self, name: str, missing: ModelNotFound | None = None) -> AnsweringModel:
         """What the engine says of a model that is not on this disk. `missing` is raised if it does not know it."""
-        try:
-            served = {model.name: model.context for model in await self._engine.models()}
-        except EngineError:
-            if missing:
-                raise missing from None
-            served = {}  # some servers list nothing and answer all the same
-        if missing and name not in served:
+        if name not in self._windows:
+            try:
+                self._windows |= {model.name: model.context for model in await self._engine.models()}
+            except EngineError:  # some servers list nothing and answer all the same
+                if missing:
+                    raise missing from None
+        if missing and name not in self._windows:
             raise missing
-        window = self._settings.engine.context or served.get(name) or _REMOTE_WINDOW
+        window = self._settings.engine.context or self._windows.get(name) or _REMOTE_WINDOW
         version = await run_in_thread(self._add_remote, name)
         return AnsweringModel(name, version, "", window, EstimatingCounter())
 

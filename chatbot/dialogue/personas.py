@@ -81,7 +81,7 @@ class Personas:
     @property
     def problems(self) -> Sequence[str]:
         """What is wrong with files that cannot be read, each with its line."""
-        return self._read()[1]
+        return [*self._read()[1].values()]
 
     def find(self, name: str) -> Persona:
         """Raises NotFound, which tells if a file of that name is broken."""
@@ -89,21 +89,20 @@ class Personas:
         for persona in found:
             if persona.name == name:
                 return persona
-        broken = [problem for problem in problems if Path(problem.split(",")[0].split(": ")[0]).stem == name]
-        if broken:
-            raise NotFound(broken[0], hint="Mend the file, or choose another persona.")
+        if name in problems:
+            raise NotFound(problems[name], hint="Mend the file, or choose another persona.")
         names = ", ".join(persona.name for persona in found)
         raise NotFound(f"There is no persona {name!r}.", hint=f"There are: {names}.")
 
-    def _read(self) -> tuple[Sequence[Persona], Sequence[str]]:
+    def _read(self) -> tuple[Sequence[Persona], dict[str, str]]:
         found: dict[str, Persona] = {}
-        problems = []
+        problems: dict[str, str] = {}
         for folder, own in ((package_folder("data") / "personas", False), (self._own, True)):
             for path in sorted(folder.glob("*.toml")):
                 try:
                     found[path.stem] = _read_persona(path, own)
                 except ValueError as error:
-                    problems.append(str(error))
+                    problems[path.stem] = str(error)
         personas = sorted(found.values(), key=lambda item: (item.name != "default", item.title.casefold()))
         return personas, problems
 

@@ -39,7 +39,7 @@ class Planner:
             return self._store.replies.add_prompt(conversation_id, text)
         persona = self._personas.find(persona_name or self._settings.persona)
         new = NewConversation(
-            title=make_title(text),
+            title=make_title(text) or "…",
             persona=persona.name,
             system_prompt=persona.system,
             sampling=describe_sampling(persona.sampling),
@@ -95,6 +95,7 @@ class Planner:
         left_out = self._store.messages.count_branch(below.id) - context.kept
         reply_id = below.id if continues else self._store.replies.new_id()
         generation: dict[str, Any] = {
+            "model": answering.name,
             "seed": sampling.seed,
             "sampling": describe_sampling(sampling),
             "window": context.window,

@@ -53,6 +53,8 @@ class Conversations:
         start = prefix.strip().lower()
         if not start:
             raise InvalidInput("The conversation's id is empty.")
+        if not start.isascii():
+            raise _not_found(prefix)
         query = _select().where(table.id.startswith(start, autoescape=True), table.deleted.is_(False))
         with self._database.read() as connection:
             found = [to_conversation(row) for row in connection.execute(query.limit(_AMBIGUOUS_SHOWN + 1))]
@@ -137,7 +139,8 @@ class Conversations:
 
 def fold(title: str) -> str:
     """The form in which titles are compared: without the differences of case and of width."""
-    return unicodedata.normalize("NFKC", title).casefold()
+    whole = title.encode("utf-8", "replace").decode()  # a half surrogate pair could not be looked for
+    return unicodedata.normalize("NFKC", whole).casefold()
 
 
 def get_conversation(connection: Connection, conversation_id: str) -> Conversation:

@@ -18,7 +18,7 @@ from chatbot.store.messages import Messages
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.presence import Presence
 from chatbot.store.replies import Replies
-from chatbot.store.sessions import Database
+from chatbot.store.sessions import Database, database_path, parse_url
 from chatbot.store.tree import Tree
 
 NEWEST = "0001"
@@ -47,6 +47,9 @@ class Store:
     def open(cls, url: str) -> Self:
         """Opens a database that is at the newest migration. Raises StoreError for one that is older (saying how to
         bring it up) or newer than this program."""
+        path = database_path(parse_url(url))
+        if path and not path.exists():
+            raise StoreError(f"There is no database {path}.", hint="Run `chatbot db upgrade` to make it.")
         database = Database(url)
         try:
             with database.read() as connection:

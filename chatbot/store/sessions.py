@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, StaticPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from chatbot.errors import (
     ConfigError,
@@ -62,13 +62,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and changes nothing."""
-        with self._turn, self.engine.connect() as connection:
+        with self._turn, _last_resort(self.name), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start and is on the disk when the block ends."""
-        with self._turn, self.engine.connect() as connection:
+        with self._turn, _last_resort(self.name), self.engine.connect() as connection:
             connection.execution_options(chatbot_write=True)
             with connection.begin():
                 yield connection
@@ -82,6 +82,15 @@ class Database:
             raise name_sqlite_error(error, self.name, self.path) from error
         if context.sqlalchemy_exception is not None:
             raise StoreError(f"The database {self.name} refused: {_first_line(error)}") from error
+
+
+@contextmanager
+def _last_resort(name: str) -> Iterator[None]:
+    """Names what SQLAlchemy raises by itself, without a driver's error behind it, such as a pool that ran dry."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreError(f"The database {name} refused: {_first_line(error)}") from error
 
 
 def parse_url(url: str) -> URL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -21,6 +22,8 @@ from chatbot.errors import (
     NotFound,
     PromptTooLong,
 )
+from chatbot.models.library import ModelLibrary
+from chatbot.models.template import ChatMessage
 from chatbot.store.database import Store
 from chatbot.store.learning_tables import AliasRow
 from chatbot.store.migrations import open_upgraded
@@ -295,6 +298,26 @@ async def test_two_chats_on_one_conversation_lose_nothing(home: Home) -> None:
     assert store.verify() == []
     await one.close()
     await two.close()
+
+
+@pytest.mark.model
+async def test_a_model_on_this_disk_is_recorded_and_its_tokens_are_counted(home: Home, smollm2: Path) -> None:
+    home.data.mkdir(parents=True)
+    home.models.symlink_to(smollm2.parent)
+    folder = ModelLibrary(home.models).find(smollm2.name)
+    manager, _, store = make_manager(home, settings=Settings(model=smollm2.name))
+    started, *_ = await collect(manager.reply(None, "Why is the sky blue?"))
+    assert isinstance(started, ReplyStarted)
+    prompt = [ChatMessage("system", manager.persona("default").system), ChatMessage("user", "Why is the sky blue?")]
+    assert (started.context.exact, started.context.window) == (True, folder.context)
+    assert started.context.tokens == len(folder.load_template().encode(prompt))
+    with store._database.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT kind, model_version.name, number, sha256, message.template_sha FROM message "
+            "JOIN model_version ON model_version.id = message.model_version_id"
+        ).all()
+    assert [tuple(row) for row in rows] == [("base", folder.name, 1, folder.sha256, folder.template_sha)]
+    await manager.close()
 
 
 async def test_a_store_in_memory_answers_too(home: Home) -> None:

@@ -81,7 +81,7 @@ def test_an_id_may_be_shortened(store: Store) -> None:
     assert store.conversations.find(first[:length].upper()).id == first
     with pytest.raises(InvalidInput, match=rf"{first}, {second}"):
         store.conversations.find(first[: length - 1])
-    for wrong in ("zzz", "%", "_"):
+    for wrong in ("zzz", "%", "_", "é", "\udcff"):
         with pytest.raises(NotFound):
             store.conversations.find(wrong)
     with pytest.raises(InvalidInput):

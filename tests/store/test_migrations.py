@@ -182,7 +182,11 @@ def test_a_migration_that_fails_changes_nothing(
 
 
 def test_an_older_database_is_refused_until_it_is_upgraded(path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no database.*chatbot db upgrade"):
+        open_store(make_url(path))
+    assert not path.parent.exists()
     path.parent.mkdir()
+    path.touch()
     with pytest.raises(StoreError, match=r"is empty.*chatbot db upgrade"):
         open_store(make_url(path))
     upgrade(make_url(path))
