@@ -2,8 +2,8 @@
 
 A: our private engine, asked through its socket as the chat asks it; it still holds the turns before. B: transformers'
 `generate(max_new_tokens=1)` on the same prompt in this process, which is what a chat without a kept cache pays. Both
-have the same weights, number format, threads and OpenMP waiting policy. They alternate, A B A B, each time with another tenth question, and
-the medians are compared. Decoding speed is measured on the way.
+have the same weights, number format, threads and OpenMP waiting policy. They alternate, A B A B, each time with
+another tenth question, and the medians are compared. Decoding speed is measured on the way.
 
     python benchmarks/time_to_first_token.py [--home FOLDER] [--rounds 7] [--json]
 """
