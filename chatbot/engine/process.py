@@ -195,9 +195,6 @@ def _run(
 
     # Offline is a promise: the libraries below are told so before they are read.
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
-    # Threads of OpenMP that spin while they wait starve each other as soon as another process wants a core: 2 tokens a
-    # second instead of 12 here. Sleeping ones cost nothing that could be measured on a quiet machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Threads that spin while they wait for each other stand still when anything else wants a core: with two busy
     # neighbours a token took four times as long. Sleeping costs nothing that can be measured on an idle machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
