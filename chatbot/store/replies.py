@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from chatbot.errors import InvalidInput
 from chatbot.store.conversations import Conversations, change_conversation, get_conversation
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.messages import get_message
+from chatbot.store.messages import get_message, number_siblings
 from chatbot.store.presence import Presence
 from chatbot.store.records import Message, Status
 from chatbot.store.sessions import Database
@@ -181,7 +181,7 @@ class Replies:
 
     def _add_user(self, connection: Connection, conversation_id: str, parent: str | None, content: str) -> Message:
         message_id = self._identifiers.next()
-        self._insert(
+        created = self._insert(
             connection,
             id=message_id,
             conversation_id=conversation_id,
@@ -194,9 +194,12 @@ class Replies:
             generation={},
             content=content,
         )
-        return get_message(connection, message_id)
+        message = Message(message_id, conversation_id, parent, "user", content, "complete", created)
+        return number_siblings(connection, conversation_id, [message])[0]
 
-    def _insert(self, connection: Connection, **values: Any) -> None:
+    def _insert(self, connection: Connection, **values: Any) -> datetime:
+        """Adds the row and moves the tip to it; returns the time that both bear."""
         now = datetime.now(UTC)
         connection.execute(insert(MessageRow).values(hidden=False, finish_reason="", created_at=now, **values))
         change_conversation(connection, values["conversation_id"], tip_id=values["id"], updated_at=now)
+        return now
