@@ -23,7 +23,7 @@ from chatbot.store.database import Store
 from chatbot.store.records import Message, Status
 from chatbot.store.threads import run_in_thread
 
-KEEP_SECONDS = 0.2
+KEEP_SECONDS = 0.15
 """From a piece's arrival to the write that keeps it; with the write itself well below the half second promised."""
 _UNSTORABLE = dict.fromkeys([0, *range(0xD800, 0xE000)], "\ufffd")
 
