@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import threading
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,10 @@ def main() -> None:
         outcome = {"error": error.message, "hint": error.hint, "kind": kind}
     except OSError as error:
         outcome = {"error": f"The converted model cannot be written: {error.strerror or error}.", "kind": "disk"}
+    except Exception:  # noqa: BLE001  a bug of ours: the parent shows its last line
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
     sys.stdout.write(json.dumps(outcome))
     sys.stdout.flush()
     os._exit(0)  # the thread that waits for the parent would hold up a normal exit

@@ -24,6 +24,8 @@ _SINGLE_DIGITS = frozenset({"starcoder", "refact", "command-r", "smollm", "codes
 # GPT-2's words, which is what transformers takes for an unknown name.
 _PLAIN = frozenset({"", "default", "gpt-2", "gpt2", "mpt", "olmo", "jais", "trillion", "granite-docling", "phi-2"})
 
+_NAMED_TOKENS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+
 
 def build_tokenizer(gguf: Path, metadata: dict[str, Any]) -> PreTrainedTokenizerBase:
     """`metadata` are the file's fields by name. Raises ModelRefused for a kind of tokenizer that cannot be rebuilt."""
@@ -42,6 +44,11 @@ def build_tokenizer(gguf: Path, metadata: dict[str, Any]) -> PreTrainedTokenizer
     except Exception as error:
         reason = printable_line(str(error), 200)
         raise ModelRefused(f"The tokenizer of {gguf.name} cannot be rebuilt: {reason}") from error
+    # What the file says, because transformers before 5.24 took the architecture's usual ones instead.
+    for name, key in _NAMED_TOKENS.items():
+        number = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        if isinstance(number, int) and (token := tokenizer.convert_ids_to_tokens(number)) is not None:
+            setattr(tokenizer, name, token)
     if kind == "gpt2" and cutting in _SINGLE_DIGITS:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
@@ -53,6 +60,9 @@ def build_tokenizer(gguf: Path, metadata: dict[str, Any]) -> PreTrainedTokenizer
 
 
 def _known_to_transformers() -> frozenset[str]:
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+    try:
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+    except ImportError:
+        return frozenset()  # before 5.24 transformers had no such table and cut every text as GPT-2 does
 
     return frozenset(GGUF_PRE_TOKENIZER_SPLITS)
