@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -60,7 +61,7 @@ class ChatApp(App[None]):
     """The application around the chat screen."""
 
     TITLE = "chatbot"
-    CSS_PATH = "screens/chat.tcss"  # here, because Textual does not load the sheet of a default screen
+    CSS_PATH = Path(__file__).parent / "screens" / "chat.tcss"  # here: a default screen's own sheet is not loaded
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "f24"  # ours is remappable, see ACTIONS
     COMMANDS: ClassVar[set[Any]] = App.COMMANDS | {_list_providers}
@@ -82,7 +83,7 @@ class ChatApp(App[None]):
         self.home = home
         self._wanted = conversation
         self._latest = latest
-        self.keys, self._problems = resolve_keys(settings.terminal.keys)
+        self.keys, self.problems = resolve_keys(settings.terminal.keys)
         self.background = Background(open_manager or self._open_manager)
         self._title_set = False
         self._choose_theme()
@@ -101,7 +102,7 @@ class ChatApp(App[None]):
             self.register_theme(ours)
         theme = state.read_theme(self.home) or self.settings.terminal.theme
         if theme not in self.available_themes:
-            self._problems.append(f"There is no theme “{printable_line(theme, 40)}”; /theme lists them.")
+            self.problems.append(f"There is no theme “{printable_line(theme, 40)}”; /theme lists them.")
             theme = THEMES[0].name
         self._first_theme = theme
         if not self.available_themes[theme].ansi:
@@ -120,8 +121,6 @@ class ChatApp(App[None]):
     def on_mount(self) -> None:
         self.theme = self._first_theme
         self.set_keymap(self.keys)
-        for problem in self._problems:
-            self.notify(problem, severity="warning", markup=False, timeout=10)
 
     async def find_wanted(self, manager: Manager) -> str | None:
         """The conversation to begin with; asked once."""

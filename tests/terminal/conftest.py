@@ -125,7 +125,7 @@ class Opener:
             return Manager(self.store(), scripted, settings=settings, home=self.home)
 
         app = ChatApp(settings, self.home, latest=latest, open_manager=opener or open_manager)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             chat = Chat(app, pilot, scripted)
             if ready:
                 await chat.until(lambda: chat.screen.manager is not None and not chat.screen.workers_busy, "the start")
@@ -148,6 +148,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self.feed = True
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             os.execve(sys.executable, [sys.executable, *command], environment)
@@ -170,11 +171,19 @@ class Terminal:
             if not block:
                 return
             self.raw += block
-            self.stream.feed(block)
+            if self.feed:
+                self.stream.feed(block)
 
     @property
     def text(self) -> str:
         return "\n".join(self.screen.display)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the program has left."""
+        with contextlib.suppress(ChildProcessError):
+            return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+        return True
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds

@@ -57,7 +57,7 @@ def test_a_key_that_the_user_took_is_taken_from_its_owner() -> None:
 
 async def test_a_remapped_key_works_and_a_wrong_name_is_told(open_chat: Opener) -> None:
     async with open_chat([["A."], ["B."]], keys={"regenerate": "f6", "send": "f7", "nonsense": "f8"}) as chat:
-        await chat.until_shown("there is no action “nonsense”")
+        await chat.until_shown("“nonsense”")
         chat.screen.prompt.load("hello")
         await chat.press("f7")
         await chat.until(lambda: chat.contents == ["hello", "A."], "the turn")

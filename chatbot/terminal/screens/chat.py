@@ -66,6 +66,8 @@ class ChatScreen(ConversationActions):
         """After the first frame: the database and the engine, while keys are echoed already."""
         gc.freeze()
         gc.enable()
+        for problem in self.app.problems:
+            self.notify(problem, severity="warning", markup=False, timeout=10)
         self.attempt(self.open_database)
 
     async def open_database(self) -> None:

@@ -150,21 +150,24 @@ class TurnActions(ChatBase):
 
     async def _is_kept(self, turn: RunningTurn) -> bool:
         """Whether the prompt of a failed turn reached the database; a conversation that it began is opened then."""
+        from chatbot.dialogue.turn import storable
+
         manager = self.manager
         if manager is None:
             return False
+        said = storable(turn.prompt)
         try:
             if self.conversation is None:
                 latest = await self.call(manager.latest_conversation)
                 newest = await self.call(manager.transcript, latest.id, limit=1) if latest else []
-                if latest is None or [one.content for one in newest] != [turn.prompt]:
+                if latest is None or [one.content for one in newest] != [said]:
                     return False
                 self.conversation = latest
                 self.queues[latest.id] = self.queues.pop(None, [])
                 await self.reload_messages()
         except ChatbotError:
             return False
-        return any(one.role == "user" and one.content == turn.prompt for one in self.transcript.messages[-2:])
+        return any(one.role == "user" and one.content == said for one in self.transcript.messages[-2:])
 
     async def _retry_reply(self) -> None:
         """After a failure: the newest reply again, or one for the newest message if there is none."""
