@@ -75,14 +75,14 @@ def ask(
     from chatbot.dialogue.opening import open_manager
 
     home = find_home()
-    settings = load_settings(home, **({"model": model} if model else {}))
+    settings = load_settings(home)
     sampling = Sampling(temperature=temperature, seed=seed, max_tokens=max_tokens)
 
     async def run() -> int:
         manager = open_manager(settings, home, in_memory=no_log)
         try:
             target = _find_target(manager, conversation, go_on)
-            turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling)
+            turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling, model=model or None)
             return await _follow(turn, manager, as_json, kept=not no_log)
         finally:
             await manager.close()

@@ -7,6 +7,7 @@ tolerance and shown with care.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,9 @@ from chatbot.config import EngineSettings, Home, Settings
 from chatbot.engine.answers import StreamReader, explain_refusal, read_models
 from chatbot.engine.private import PrivateEngine
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
+from chatbot.engine.serving import list_models
 from chatbot.errors import ConfigError, EngineError, EngineLost, EngineUnavailable, RequestRefused
+from chatbot.models.library import ModelLibrary
 from chatbot.text import printable_line
 
 _SHORT = httpx.Timeout(10.0)
@@ -38,6 +41,7 @@ class EngineClient:
         """Raises ConfigError if `settings.url` is no http address or the token cannot be sent."""
         self._settings = settings
         self._private = None if settings.url else PrivateEngine(settings, home)
+        self._library = None if settings.url else ModelLibrary(home.models)
         if self._private is not None:
             transport = httpx.AsyncHTTPTransport(uds=str(self._private.socket))
             self._root, self._place = "http://engine", "The engine"
@@ -87,8 +91,8 @@ class EngineClient:
                 # An engine that was just leaving, or that died before it said a word: a new one gets the request.
 
     async def models(self) -> list[EngineModel]:
-        if self._private is not None:
-            await self._private.ensure(self._ask, "")
+        if self._library is not None:
+            return await asyncio.to_thread(list_models, self._library, self._settings)  # no engine is started for that
         content = await self._ask("GET", "/v1/models", strict=True)
         return read_models(content, self._settings.context)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatbot.config import EngineSettings
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
+from chatbot.engine.serving import list_models
 from chatbot.errors import ChatbotError, EngineError, OutOfMemory, RequestRefused
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class TorchEngine:
                 yield item
 
     async def models(self) -> list[EngineModel]:
-        folders = await asyncio.to_thread(self._library.list)
-        limit = self._settings.context
-        return [EngineModel(folder.name, min(folder.context, limit or folder.context)) for folder in folders]
+        return await asyncio.to_thread(list_models, self._library, self._settings)
 
     async def health(self) -> Health:
         return self._health
