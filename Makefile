@@ -24,6 +24,7 @@ bench: .venv/installed
 # Rewrites what in the README and docs/ is made by the program itself: the help texts and the screenshots.
 docs: .venv/installed
 	$(BIN)/python docs/write.py
+	$(BIN)/python docs/show.py
 
 # The file tells a finished environment from one whose installation was interrupted.
 .venv/installed: pyproject.toml constraints.txt
