@@ -79,10 +79,10 @@ def ask(
     sampling = Sampling(temperature=temperature, seed=seed, max_tokens=max_tokens)
 
     async def run() -> int:
-        manager = open_manager(settings, home, in_memory=no_log)
+        manager = open_manager(settings, home, in_memory=no_log, model=model)
         try:
             target = _find_target(manager, conversation, go_on)
-            turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling, model=model or None)
+            turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling)
             return await _follow(turn, manager, as_json, kept=not no_log)
         finally:
             await manager.close()

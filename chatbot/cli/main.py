@@ -7,7 +7,7 @@ another command uses.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from chatbot import __version__
 from chatbot.cli import ask, config, db, doctor, models, serve
 from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from chatbot.dialogue.manager import Manager
 
 EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 settings · 4 database · 5 not found ·
 6 model · 7 engine · 8 input that cannot be used · 130 stopped with Ctrl-C."""
@@ -76,7 +79,14 @@ def chat(
         )
     from chatbot.terminal.app import run_chat
 
-    raise typer.Exit(run_chat(settings, home, conversation=conversation or None, latest=last))
+    def open_with_model() -> Manager:
+        from chatbot.dialogue.opening import open_manager
+
+        return open_manager(settings, home, model=model)
+
+    raise typer.Exit(
+        run_chat(settings, home, conversation=conversation or None, latest=last, open_manager=open_with_model)
+    )
 
 
 app.command(name="ask")(ask.ask)

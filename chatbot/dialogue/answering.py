@@ -34,18 +34,19 @@ class AnsweringModel:
 class Answering:
     """Finds the model of a turn; keeps what it has loaded of it."""
 
-    def __init__(self, store: Store, engine: Engine, settings: Settings, home: Home) -> None:
+    def __init__(self, store: Store, engine: Engine, settings: Settings, home: Home, wanted: str = "") -> None:
         self._store = store
         self._engine = engine
         self._settings = settings
+        self._wanted = wanted
         self._library = ModelLibrary(home.models)
         self._counters: dict[str, ExactCounter] = {}
         self._windows: dict[str, int] = {}  # of remote models, as their server reported them
 
     def choose(self, explicit: str | None, of_persona: str | None) -> str:
-        """The name: as asked for this turn, else the persona's own, else the promoted one, else the setting's. The
-        alias is read each time, so that a promotion takes effect in a chat that is open."""
-        return explicit or of_persona or self._store.model_versions.champion() or self._settings.model
+        """The name: as asked for this turn or this program, else the persona's own, else the promoted one, else the
+        setting's. The alias is read each time, so that a promotion takes effect in a chat that is open."""
+        return explicit or self._wanted or of_persona or self._store.model_versions.champion() or self._settings.model
 
     async def find(self, name: str) -> AnsweringModel:
         """Raises ModelError, EngineError."""

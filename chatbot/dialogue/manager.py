@@ -30,12 +30,13 @@ _TITLE_LIMIT = 200
 class Manager:
     """One program's way into its conversations. Raises only errors of `chatbot.errors`."""
 
-    def __init__(self, store: Store, engine: Engine, *, settings: Settings, home: Home) -> None:
+    def __init__(self, store: Store, engine: Engine, *, settings: Settings, home: Home, model: str = "") -> None:
+        """`model` answers every turn that names no other, whatever is promoted."""
         self._store = store
         self._engine = engine
         self._settings = settings
         self._personas = Personas(home.personas)
-        self._answering = Answering(store, engine, settings, home)
+        self._answering = Answering(store, engine, settings, home, model)
         self._planner = Planner(store, self._answering, self._personas, settings)
         store.replies.mark_interrupted()
 

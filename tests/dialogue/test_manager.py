@@ -239,6 +239,9 @@ async def test_the_model_is_the_one_asked_for_or_the_champion_or_the_settings(ho
     last = await finish(manager.reply(reply.conversation_id, "hello", model="asked-for"))
     assert [request.model for request in engine.requests] == ["of-settings", "promoted", "of-persona", "asked-for"]
     assert last.model == "asked-for"
+    chosen = Manager(store, engine, settings=settings, home=home, model="of-the-command")
+    await finish(chosen.reply(reply.conversation_id, "hello"))
+    assert engine.requests[-1].model == "of-the-command"
     await manager.close()
 
 
