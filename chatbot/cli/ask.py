@@ -54,12 +54,10 @@ def ask(
 
     Examples:
 
+    \b
       chatbot ask "Why is the sky blue?"
-
       chatbot ask --continue "Shorter, please."
-
       git diff | chatbot ask "Write a commit message:" -
-
       chatbot ask --json --no-log --temperature 0 "2+2?" | jq -r .text
 
     Exit codes: 0 answered, 130 stopped with Ctrl-C (what was said is kept); the others are listed by `chatbot --help`.

@@ -24,8 +24,8 @@ def show(
 
     Examples:
 
+    \b
       chatbot config show
-
       CHATBOT_ENGINE_DEVICE=cpu chatbot config show --json
     """
     from chatbot.config import find_home, load_settings, read_config_file
@@ -51,8 +51,8 @@ def path(
 
     Examples:
 
+    \b
       $EDITOR "$(chatbot config path)"
-
       chatbot config path --json
     """
     from chatbot.config import find_home

@@ -24,6 +24,7 @@ def upgrade(as_json: AsJson = False) -> None:
 
     Examples:
 
+    \b
       chatbot db upgrade
     """
     from chatbot.store.migrations import upgrade as upgrade_database
@@ -58,8 +59,8 @@ def backup(
 
     Examples:
 
+    \b
       chatbot db backup
-
       chatbot db backup /media/stick/chatbot.db
     """
     from chatbot.store.migrations import open_upgraded
@@ -75,8 +76,8 @@ def check(as_json: AsJson = False) -> None:
 
     Examples:
 
+    \b
       chatbot db check
-
       chatbot db check --json | jq .problems
     """
     from chatbot.store import open_store
@@ -102,6 +103,7 @@ def path(as_json: AsJson = False) -> None:
 
     Examples:
 
+    \b
       sqlite3 "$(chatbot db path)"
     """
     from chatbot.store.sessions import database_name, parse_url

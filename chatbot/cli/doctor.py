@@ -42,8 +42,8 @@ def doctor(
 
     Examples:
 
+    \b
       chatbot doctor
-
       chatbot doctor --json | jq '.[] | select(.status != "ok")'
     """
     findings = []

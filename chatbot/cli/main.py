@@ -24,7 +24,6 @@ EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 s
 
 app = typer.Typer(
     name="chatbot",
-    help="A chatbot that you own. Without a command it opens the chat.",
     epilog=EXIT_CODES,
     no_args_is_help=False,
     rich_markup_mode=None,
@@ -58,12 +57,10 @@ def chat(
 
     Examples:
 
+    \b
       chatbot                        open the chat
-
       chatbot --continue             open it where you left it
-
       chatbot ask "Why is the sky blue?"
-
       chatbot doctor                 when something does not work
     """
     if context.invoked_subcommand:

@@ -26,8 +26,8 @@ def list_models(as_json: _Json = False) -> None:
 
     Examples:
 
+    \b
       chatbot models list
-
       chatbot models list --json | jq -r '.[] | select(.here) | .name'
     """
     from chatbot.models.catalogue import read_catalogue
@@ -74,8 +74,8 @@ def pull(
 
     Examples:
 
+    \b
       chatbot models pull
-
       chatbot models pull smollm2-360m-instruct
     """
     from chatbot.models.pull import pull_model
@@ -100,10 +100,9 @@ def add(
 
     Examples:
 
+    \b
       chatbot models add Qwen/Qwen2.5-0.5B-Instruct --name qwen
-
       chatbot models add ~/models/my-finetune
-
       chatbot models add ./model.Q4_K_M.gguf --name mine
     """
     from chatbot.models.add import add_model
@@ -124,8 +123,8 @@ def show(
 
     Examples:
 
+    \b
       chatbot models show smollm2-135m-instruct --verify
-
       chatbot models show smollm2-135m-instruct --json | jq -r .path
     """
     library = _open_library()
@@ -165,8 +164,8 @@ def remove(
 
     Examples:
 
+    \b
       chatbot models remove smollm2-360m-instruct
-
       chatbot models remove broken --yes
     """
     from chatbot.models.manifest import check_name

@@ -33,10 +33,9 @@ def serve(
 
     Examples:
 
+    \b
       chatbot serve --port 8080           on http://127.0.0.1:8080/v1
-
       chatbot serve --status              the private engine of the chats
-
       chatbot serve --stop
     """
     from chatbot.config import find_home, load_settings
