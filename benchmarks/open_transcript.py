@@ -2,9 +2,9 @@
 
     python benchmarks/open_transcript.py [--messages 10000] [--runs 9]
 
-The application runs with Textual's headless driver; the time is from the call that the sidebar's Enter makes until a frame
-that shows the last message has been drawn. Beside it the same conversation as one with 40 messages, which tells what
-the length costs. It must stay below 0.5 s.
+The application runs with Textual's headless driver; the time is from the call that the sidebar's Enter makes until a
+frame that shows the last message has been drawn. Beside it the same conversation as one with 40 messages, which tells
+what the length costs. It must stay below 0.5 s.
 """
 
 from __future__ import annotations

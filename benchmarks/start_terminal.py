@@ -2,10 +2,11 @@
 
     python benchmarks/start_terminal.py [--runs 9] [--peers FOLDER]
 
-A key is typed as soon as the program has switched to its own screen, again every 10 ms until it is seen, and the time is
-taken when the terminal (pyte) shows the letter. Runs of the three take turns, after one unmeasured run of each, so that
-they see the same load and the same warm cache. The peers live in venvs of their own, made in FOLDER when missing; a peer
-that cannot be installed is left out and said so.
+A key is typed as soon as the program has switched to its own screen, again every 10 ms until it is seen, and the time
+is taken when the terminal (pyte) shows the letter. Runs of the three take turns, after one unmeasured run of each, so
+that they see the same load and the same warm cache. The peers live in venvs of their own, made in FOLDER when missing;
+a peer that cannot be installed is left out and said so. oterm has no prompt before a model server is there and a chat
+is made, so for it the time is that of its first frame, which flatters it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def install(folder: Path, command: str, package: str) -> Path | None:
     return program
 
 
-def measure(command: list[str], environment: dict[str, str]) -> float:
-    """Seconds from the start of `command` until the letter typed into it is on its screen."""
+def measure(command: list[str], environment: dict[str, str], echo: bool) -> float:
+    """Seconds from the start of `command` until the letter typed into it is on its screen, or (no `echo`) anything."""
     session = Session(command, environment)
     try:
         typed_at = 0.0
@@ -48,7 +49,7 @@ def measure(command: list[str], environment: dict[str, str]) -> float:
             if session.in_application and time.perf_counter() - typed_at > 0.01:
                 typed_at = time.perf_counter()
                 session.write(LETTER)
-            if LETTER * COPIES in session.text:
+            if LETTER * COPIES in session.text or (not echo and session.in_application and session.text.strip()):
                 return session.last_read - session.began
         message = f"{command[0]} echoed nothing within {DEADLINE} s:\n{session.text}"
         raise TimeoutError(message)
@@ -84,9 +85,9 @@ def main() -> None:
 
     times: dict[str, list[float]] = {name: [] for name in programs}
     for run in range(arguments.runs + 1):
-        for name, command in list(programs.items()):
+        for name, words in list(programs.items()):
             try:
-                seconds = measure(command, environment)
+                seconds = measure(words, environment, echo=name != "oterm")
             except TimeoutError as error:
                 print(error)
                 del programs[name]
@@ -97,10 +98,8 @@ def main() -> None:
     for name, taken in times.items():
         if taken:
             middle = statistics.median(taken)
-            print(
-                f"{name:8} median {middle:.3f} s  (fastest {min(taken):.3f}, slowest {max(taken):.3f}, {len(taken)} runs)"
-                f"  ratio to chatbot {middle / ours:.2f}"
-            )
+            spread = f"fastest {min(taken):.3f}, slowest {max(taken):.3f}, {len(taken)} runs"
+            print(f"{name:8} median {middle:.3f} s  ({spread})  ratio to chatbot {middle / ours:.2f}")
 
 
 if __name__ == "__main__":

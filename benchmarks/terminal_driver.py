@@ -24,7 +24,9 @@ class Session:
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
         self._screen.write_process_input = self._answer
-        self.raw = b""
+        self.raw = bytearray()
+        self.drawing = True
+        """Whether pyte draws what is read; it is slower than a terminal, so not while reading is what is timed."""
         self.last_read = 0.0
         self.began = time.perf_counter()
         self.pid, self.descriptor = pty.fork()
@@ -60,7 +62,8 @@ class Session:
             self.last_read = time.perf_counter()
             got = True
             self.raw += block
-            self._stream.feed(block)
+            if self.drawing:
+                self._stream.feed(block)
         return got
 
     def close(self) -> None:

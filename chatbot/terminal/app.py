@@ -158,6 +158,7 @@ class ChatApp(App[None]):
         """Leaves: running replies are stopped and keep their text, the draft is saved."""
         screen = self.screen_stack[0]
         if isinstance(screen, ChatScreen):
+            screen.leaving = True
             turns = list(screen.turns.values())
             for turn in turns:
                 turn.stop()

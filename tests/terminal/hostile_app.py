@@ -39,7 +39,11 @@ ROWS = 36
 class Gallery(Screen[None]):
     """Many widgets of one kind at a time, because a terminal draws at most sixty frames a second."""
 
-    DEFAULT_CSS = "Gallery { overflow: hidden; } Gallery Prompt { max-height: 36; height: 36; } Gallery > Vertical { height: auto; }"
+    DEFAULT_CSS = """
+    Gallery { overflow: hidden; }
+    Gallery > Vertical { height: auto; }
+    Gallery Prompt { max-height: 36; height: 36; }
+    """
 
 
 class HostileEngine(ScriptedEngine):
@@ -80,7 +84,7 @@ class HostileApp(ChatApp):
             self.engine.take(batch)
             await self.converse(screen, batch)
         for string in self.strings:
-            self.set_terminal_title(string)
+            self.set_terminal_title(f"{string} · chatbot")
         await self.show_toasts(screen)
         await self.show_palette(screen)
         await self.show_gallery()

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from functools import partial
 
 import pytest
 
 from chatbot.dialogue.manager import Manager
 from chatbot.engine.scripted import ScriptedEngine
 from chatbot.errors import DatabaseBusy, EngineLost, EngineUnavailable
-from tests.terminal.conftest import Opener
+from tests.terminal.conftest import Chat, Opener
 
 SLOW = ["word "] * 400
+
+
+def chat_says(chat: Chat, contents: list[str]) -> bool:
+    return chat.contents == contents
+
+
+def has_title(chat: Chat, title: str) -> bool:
+    return chat.manager.conversations()[0].title == title
 
 
 async def test_a_turn_is_shown_and_kept(open_chat: Opener) -> None:
@@ -67,7 +76,7 @@ async def test_regenerate_makes_siblings_to_step_among(open_chat: Opener) -> Non
         await chat.ask("Again?")
         for expected in ("Second.", "Third."):
             await chat.press("ctrl+r")
-            await chat.until(lambda expected=expected: chat.contents == ["Again?", expected], expected)
+            await chat.until(partial(chat_says, chat, ["Again?", expected]), expected)
             await chat.until_idle()
         await chat.until_shown("‹3/3›")
         await chat.press("alt+left")
@@ -224,7 +233,7 @@ async def test_the_filter_finds_titles(open_chat: Opener) -> None:
             await chat.until(lambda: chat.screen.conversation is None, "a new conversation")
             await chat.ask(title)
             await chat.say(f"/rename {title}")
-            await chat.until(lambda title=title: chat.manager.conversations()[0].title == title, "the title")
+            await chat.until(partial(has_title, chat, title), "the title")
         await chat.say("/find Cat")
         await chat.until(lambda: [one.title for one in chat.screen.sidebar.conversations] == ["Cats"], "the filter")
         await chat.press("enter")

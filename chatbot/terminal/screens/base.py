@@ -51,6 +51,8 @@ class ChatBase(Screen[None]):
         self.editing: str | None = None
         """The message of the user that the prompt's text will replace, in a new branch."""
         self.has_all_messages = True
+        self.leaving = False
+        """True once the reader leaves: replies that end now have no screen to be shown on."""
         self.retrying: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.undoing: Callable[[], Coroutine[Any, Any, None]] | None = None
 

@@ -64,7 +64,6 @@ class ChatScreen(ConversationActions):
 
     def _begin(self) -> None:
         """After the first frame: the database and the engine, while keys are echoed already."""
-        gc.freeze()
         gc.enable()
         for problem in self.app.problems:
             self.notify(problem, severity="warning", markup=False, timeout=10)
@@ -72,6 +71,9 @@ class ChatScreen(ConversationActions):
 
     async def open_database(self) -> None:
         manager = await self.background.open()
+        # A full collection among all that the libraries are made of held up the keys for 60 to 80 ms.
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 50)
         asyncio_warm = asyncio.ensure_future(manager.warm())
         self.run_worker(self._watch_engine(asyncio_warm), group="engine", exclusive=True)
         self.prompt.set_past(await self.call(manager.prompt_history))
@@ -107,24 +109,20 @@ class ChatScreen(ConversationActions):
 
     async def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         event.stop()
-        text = self.prompt.full_text
+        text = event.text
         if not text.strip():
             if self.queue and self.turn is None and self.manager is not None:
                 self.attempt(self._send_next)
             return
         command = _SLASH.fullmatch(text.strip()) if text.startswith("/") else None
-        if command is not None:
-            if command[1] not in BY_SLASH:
-                self.notice.show_note(
-                    f"There is no command /{command[1]}; /help lists them. A space before it sends it."
-                )
-                return
-            self.prompt.clear_all()
+        if command is None:
+            self.prompt.past.insert(0, text)
+            self.attempt(lambda: self.send(text))
+        elif command[1] in BY_SLASH:
             await self.action_perform(BY_SLASH[command[1]].name, (command[2] or "").strip())
-            return
-        self.prompt.clear_all()
-        self.prompt.past.insert(0, text)
-        self.attempt(lambda: self.send(text))
+        else:
+            self.prompt.load(text + self.prompt.full_text)
+            self.notice.show_note(f"There is no command /{command[1]}; /help lists them. A space before it sends it.")
 
     def on_prompt_edited(self, event: Prompt.Edited) -> None:
         event.stop()
@@ -149,7 +147,7 @@ class ChatScreen(ConversationActions):
             await self.action_perform(action.name)
 
     async def action_send(self) -> None:
-        self.prompt.post_message(Prompt.Submitted())
+        self.prompt.submit()
 
     async def action_newline(self) -> None:
         self.prompt.insert("\n")

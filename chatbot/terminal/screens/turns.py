@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chatbot.dialogue.events import ReplyEnded, ReplyStarted, TurnEvent
 
-FRAME = 1 / 30
+FRAME = 1 / 20
 
 
 class TurnActions(ChatBase):
@@ -71,7 +71,7 @@ class TurnActions(ChatBase):
             self.call_later(self._show_start, turn, event)
 
     async def _show_start(self, turn: RunningTurn, event: ReplyStarted) -> None:
-        if turn.conversation_id != self.conversation_id:
+        if turn.conversation_id != self.conversation_id or self.leaving:
             return  # the reader has moved on to another conversation
         context = event.context
         self.status.change(tokens=context.tokens, window=context.window, exact=context.exact, model=event.reply.model)
@@ -115,6 +115,8 @@ class TurnActions(ChatBase):
             self._frame_pending = False
 
     async def _show_end(self, turn: RunningTurn, ended: ReplyEnded | None, failure: ChatbotError | None) -> None:
+        if self.leaving:
+            return
         here = turn is self.turn or (turn.conversation_id is None and self.conversation is None)
         self.turns = {name: other for name, other in self.turns.items() if other is not turn}
         if here:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.content import Content
+from textual.css.styles import RulesMap
+from textual.geometry import Region
 from textual.message import Message as Event
 from textual.widget import Widget
 
@@ -89,10 +91,17 @@ class MessageView(Widget):
         self.refresh()
 
     def _redraw(self) -> None:
-        before = self.content_size.height
+        """Draws what changed: the last rows, unless there are more of them than before."""
+        size, old = self.content_size, self._prose.blocks
+        height = self._prose.get_height(RulesMap(), size.width)
         self._build()
-        changed = self._prose.get_height(self.styles.get_rules(), self.content_size.width) != before
-        self.refresh(layout=changed or not before)
+        blocks = self._prose.blocks
+        if not size.width or size.height != height or self._prose.get_height(RulesMap(), size.width) != height:
+            self.refresh(layout=True)
+            return
+        same = next((n for n, (one, other) in enumerate(zip(blocks, old, strict=False)) if one is not other), len(old))
+        first = sum(len(block.rows(size.width)) for block in blocks[:same])
+        self.refresh(Region(0, first, self.size.width, height - first))
 
     def _build(self) -> None:
         blocks = self._build_reply() if self.is_reply else self._build_prompt()

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rich.text import Text
+from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message as Event
 from textual.widgets import TextArea
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 FOLD_LINES = 12
 FOLD_CHARACTERS = 1500
 _CHIP = re.compile(r"\[pasted \d+ (?:lines?|characters) #(\d+)\]")
+
+# Textual runs a binding only after the key went through every widget above, and letters typed meanwhile overtake it.
+_EDITING = {
+    key: binding.action
+    for binding in TextArea.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}
 
 
 class Prompt(TextArea):
@@ -40,7 +49,11 @@ class Prompt(TextArea):
     """
 
     class Submitted(Event):
-        """Enter: the full text is to be sent."""
+        """Enter: `text`, which has left the prompt, is to be sent."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     class Edited(Event):
         """The text has changed."""
@@ -131,20 +144,30 @@ class Prompt(TextArea):
             self.post_message(self.CompletionKey(event.key))
         elif event.key in self._send_keys:
             self._take(event)
-            self.post_message(self.Submitted())
+            self.submit()
         elif event.key in self._newline_keys:
             self._take(event)
             self.insert("\n")
         elif event.key == "enter":
-            self._take(event)  # remapped away from sending and from new lines
+            self._take(event)  # it was remapped away from sending and from new lines
         elif (
             (event.key == "backspace" and self._delete_chip())
             or (event.key == "up" and self.cursor_at_first_line and self._recall(1))
             or (event.key == "down" and self.cursor_at_last_line and self._recall(-1))
         ):
             self._take(event)
+        elif action := _EDITING.get(event.key):
+            self._take(event)
+            await self.run_action(action)
         else:
             await super()._on_key(event)
+
+    def submit(self) -> None:
+        """Hands the text over at once, so that what is typed next is not part of it."""
+        text = self.full_text
+        if text.strip():
+            self.clear_all()
+        self.post_message(self.Submitted(text))
 
     @staticmethod
     def _take(event: events.Key) -> None:
