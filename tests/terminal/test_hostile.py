@@ -99,7 +99,7 @@ def test_the_scan_would_find_them() -> None:
     for seed in read_seeds():
         if re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066]", seed.replace("\r\n", "")):
             assert find_foreign(seed.encode() * (MOST_CHANGES + 1)), repr(seed)
-    assert not find_foreign(b"\x1b[38;2;1;2;3mtext\x1b[0m\x1b[3;4H\r\n\x1b]2;title\x07")
+    assert not find_foreign("\x1b[38;2;1;2;3mtext\x1b[0m\x1b[3;4H\r\n\x1b]2;title · chatbot\x07".encode())
     assert len(make_strings(COUNT)) == COUNT
 
 

@@ -38,7 +38,7 @@ def test_a_turn_from_start_to_end(start: Callable[..., Terminal], server: dict[s
     terminal = start("-m", "chatbot", **server)
     terminal.until_shown("Write a message")
     terminal.write("Count, please 请数\r")
-    terminal.until_shown("┃ Count, please 请数".replace("请数", "请 数 "))
+    terminal.until_shown("┃ Count, please 请数")
     terminal.until_shown("38 39 40")
     terminal.until_shown("tokens/s")
     terminal.write("\x11")  # Ctrl+Q

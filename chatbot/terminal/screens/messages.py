@@ -131,6 +131,8 @@ class MessageActions(TurnActions):
 
         self.undoing = restore
         self.transcript.select(None)
+        self.notice.hide()
+        self.prompt.focus()
         await self.reload_messages()
         self.tell(f"Deleted this turn; {show_keys(self.keys['undo']) or '/undo'} takes that back.")
 
