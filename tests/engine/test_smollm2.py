@@ -70,7 +70,8 @@ async def test_greedy_text_is_that_of_transformers(smollm2: Path, engine: TorchE
                     ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, pad_token_id=2
                 )
             expected = out[0, ids.shape[1] :].tolist()
-            assert template.tokenizer.encode(text).ids == template.tokenizer.encode(template.decode(expected)).ids
+            # The last token may hold half a character, which is never shown.
+            assert text == template.decode(expected).rstrip("\ufffd")
             assert finished.completion_tokens == len(expected)
             compared += len(expected)
             texts += [text, "Say that in other words."]
