@@ -34,7 +34,7 @@ def test_every_command_that_is_shown_exists() -> None:
 
 def test_every_make_target_that_is_shown_exists() -> None:
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
-    shown = set(re.findall(r"make (\w+)", README))
+    shown = set(re.findall(r"^ +make (\w+)", README, re.MULTILINE))
     assert {"chat", "test", "check"} <= shown
     for target in shown:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
