@@ -70,7 +70,15 @@ BY_NAME: Mapping[str, Action] = {action.name: action for action in ACTIONS}
 BY_SLASH: Mapping[str, Action] = {action.slash: action for action in ACTIONS if action.slash}
 
 _MODIFIERS = frozenset({"ctrl", "alt", "shift", "super", "hyper", "meta"})
-_ARROWS = {"up": "↑", "down": "↓", "left": "←", "right": "→", "escape": "esc", "pageup": "page up", "pagedown": "page down"}
+_ARROWS = {
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "escape": "esc",
+    "pageup": "page up",
+    "pagedown": "page down",
+}
 
 
 def resolve_keys(remapped: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

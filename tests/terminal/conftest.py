@@ -147,7 +147,7 @@ class Terminal:
     def __init__(self, environment: dict[str, str], *command: str, columns: int = 100, rows: int = 30) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
-        self.raw = b""
+        self.raw = bytearray()
         self.feed = True
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:

@@ -60,6 +60,8 @@ class HostileEngine(ScriptedEngine):
 
 
 class HostileApp(ChatApp):
+    CSS = ".dialog OptionList { max-height: 30; }"  # a whole batch at once
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.strings: list[str] = json.loads(path.read_text("utf-8"))
@@ -114,7 +116,8 @@ class HostileApp(ChatApp):
             for first, second in zip(batch[::2], batch[1::2], strict=False):
                 screen.tell(f"{first[:140]} {second[:140]}")
             await self.frame()
-            self.clear_notifications()
+            self._notifications.clear()
+            await screen.query("ToastHolder").remove()
 
     async def show_palette(self, screen: ChatScreen) -> None:
         """Titles in the database, found by the palette and listed by the sidebar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -35,6 +36,14 @@ def count_mounted(chat: Chat) -> int:
     return len(chat.screen.transcript.views)
 
 
+async def settle(chat: Chat) -> None:
+    """Until nothing is being read and the last change has been drawn."""
+    await chat.until(lambda: not chat.screen.workers_busy, "what was asked for")
+    drawn = asyncio.Event()
+    chat.screen.call_after_refresh(drawn.set)
+    await chat.until(drawn.is_set, "the frame")
+
+
 def find_numbers(chat: Chat) -> list[int]:
     return [int(found) for found in re.findall(r"message (\d+)", chat.shown)]
 
@@ -45,10 +54,11 @@ async def test_reading_upwards_to_the_first_message_and_back(
     async with open_chat(latest=True, size=(100, 30)) as chat:
         await chat.until_shown(f"message {2 * TURNS - 1}")
         assert count_mounted(chat) <= 40
-        seen: list[int] = []
+        await settle(chat)
+        seen = find_numbers(chat)
         for _ in range(400):
             await chat.press("pageup")
-            await chat.until(lambda: not chat.screen.workers_busy, "the page")
+            await settle(chat)
             numbers = find_numbers(chat)
             seen += numbers
             assert count_mounted(chat) <= MOST_MOUNTED + 40

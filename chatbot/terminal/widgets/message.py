@@ -66,6 +66,10 @@ class MessageView(Widget):
             self._taken = len(content)
             self._redraw()
 
+    def measure(self, width: int) -> int:
+        """The rows that it will take, its margin included, before it is laid out."""
+        return self._prose.get_height(RulesMap(), width) + 1
+
     def wait(self, reason: str) -> None:
         """What to show while the reply has no text yet."""
         if reason != self.waiting:

@@ -174,22 +174,24 @@ class Transcript(VerticalScroll):
         self._moving = True
         start = max(0, self._first - STEP)
         views = [MessageView(message) for message in self.messages[start : self._first]]
-        first_shown, before = self.scroll_y, self.virtual_size.height
         surplus = self.views[MOST_MOUNTED - len(views) :]
+        following = self.is_anchored and not self._anchor_released
+        width = self.views[0].content_size.width if self.views else 0
+        added = sum(view.measure(width) for view in views) if width else 0
         with self.app.batch_update():
             await self.mount_all(views, before=0)
             self._first = start
+            if not following:
+                # In the same frame, or the reader would see the older messages flash by.
+                self.set_scroll(None, self.scroll_y + added)
+                self.scroll_target_y = self.scroll_y
+                if surplus and not self.is_at_end:
+                    await self.remove_children(surplus)
 
-        def stay() -> None:
-            self.scroll_to(y=first_shown + self.virtual_size.height - before, animate=False, force=True, immediate=True)
+        def settle() -> None:
             self._moving = False
-            if surplus and not self.is_at_end:
-                self.remove_children(surplus)
 
-        if self.is_anchored and not self._anchor_released:
-            self._moving = False
-        else:
-            self.call_after_refresh(stay)
+        self.call_after_refresh(settle)
 
     async def _mount_to_end(self) -> None:
         """Makes the last messages the mounted ones, if scrolling up has unmounted them."""
