@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -125,7 +126,7 @@ class Home:
         if "://" in settings.database:
             return settings.database
         path = Path(settings.database).expanduser() if settings.database else self.data / "chatbot.db"
-        return f"sqlite:///{path.absolute()}"
+        return f"sqlite:///{quote(str(path.absolute()))}"  # a path may hold what means something in a URL
 
 
 def find_home() -> Home:

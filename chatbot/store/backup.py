@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from chatbot.errors import ChatbotError, DatabaseDamaged, DatabaseUnwritable, StoreError
 from chatbot.files import make_private_folder, sync_folder
-from chatbot.store.sessions import BUSY_SECONDS, Database, name_sqlite_error
+from chatbot.store.sessions import BUSY_SECONDS, Database, list_backups, name_sqlite_error
 
 KEPT = 5
 _PROBLEMS_SHOWN = 20
@@ -52,7 +52,7 @@ def back_up(path: Path, target: Path | None = None) -> Path:
     finally:
         Path(name).unlink(missing_ok=True)
     if target is None:
-        for old in sorted(chosen.parent.glob(f"{path.stem}-*.db"))[:-KEPT]:
+        for old in list_backups(path)[:-KEPT]:
             old.unlink(missing_ok=True)
     return chosen
 

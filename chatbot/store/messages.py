@@ -140,16 +140,29 @@ def is_on_branch(connection: Connection, message_id: str, tip: str | None) -> bo
 
 
 def newest_below(connection: Connection, conversation_id: str, message_id: str) -> str | None:
-    """The newest visible message among `message_id` and all below it: identifiers sort by age, so it is a leaf of what
-    can be seen. None if all of them are hidden."""
+    """The newest leaf of what can be seen among `message_id` and all below it. None if all of them are hidden.
+
+    Leaves first, then age: a clock that was set back makes a child with a smaller identifier than its parent's.
+    """
     table = MessageRow
-    below = select(table.id, table.hidden).where(table.id == message_id).cte("below", recursive=True)
+    columns = (table.id, table.parent_id, table.hidden)
+    below = select(*columns).where(table.id == message_id).cte("below", recursive=True)
     child = aliased(table)
     below = below.union_all(
-        select(child.id, child.hidden).where(child.conversation_id == conversation_id, child.parent_id == below.c.id)
+        select(child.id, child.parent_id, child.hidden).where(
+            child.conversation_id == conversation_id, child.parent_id == below.c.id
+        )
     )
-    newest: str | None = connection.scalar(select(func.max(below.c.id)).where(below.c.hidden.is_(False)))
-    return newest
+    rows = connection.execute(select(below)).all()
+    parents = {row.id: row.parent_id for row in rows}
+    visible = {row.id for row in rows if not row.hidden}
+    above: set[str] = set()
+    for leaf in visible:
+        parent = parents[leaf]
+        while parent in parents and parent not in above:
+            above.add(parent)
+            parent = parents[parent]
+    return max(visible - above, default=None)
 
 
 def list_siblings(connection: Connection, conversation_id: str, parent_id: str | None) -> list[str]:

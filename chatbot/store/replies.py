@@ -166,11 +166,15 @@ class Replies:
         alive = {writer: self._presence.lives(writer) for writer in {row.writer for row in rows}}
         own = self._presence.name() if rows else ""
         dead = [row.id for row in rows if not alive[row.writer] or (row.writer == own and row.id not in self._active)]
+        judged = {row.writer for row in rows if row.id in dead}
         if not dead:
             return 0
         with self._database.write() as connection:
+            # By the writer that was judged too: meanwhile another chat may have taken the reply up again.
             marked = connection.execute(
-                update(MessageRow).where(streaming, MessageRow.id.in_(dead)).values(status="interrupted", writer="")
+                update(MessageRow)
+                .where(streaming, MessageRow.id.in_(dead), MessageRow.writer.in_(judged))
+                .values(status="interrupted", writer="")
             )
             return marked.rowcount
 
@@ -194,6 +198,8 @@ class Replies:
             generation={},
             content=content,
         )
+        # Another chat may have deleted the conversation a moment ago; what is said in it brings it back.
+        change_conversation(connection, conversation_id, deleted=False)
         message = Message(message_id, conversation_id, parent, "user", content, "complete", created)
         return number_siblings(connection, conversation_id, [message])[0]
 

@@ -10,6 +10,7 @@ Whatever a driver raises becomes one of our StoreErrors in one place, `_name_err
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def parse_url(url: str) -> URL:
         parsed.get_dialect()
     except NoSuchModuleError:
         raise ConfigError(f"No database of the kind {url.split(':', 1)[0]!r} is known.") from None
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         raise ConfigError("The database setting is no URL.", hint="Give a path, or sqlite:///path.") from None
     return parsed
 
@@ -137,10 +138,16 @@ def how_to_restore(path: Path | None) -> str:
     """What to do about a damaged database; names its newest backup."""
     if path is None:
         return ""
-    backups = sorted((path.parent / "backups").glob(f"{path.stem}-*.db"))
+    backups = list_backups(path)
     if not backups:
         return "There is no backup of it. Move the file away to begin anew."
     return f"The newest backup is {backups[-1]}: move the damaged file away and copy the backup to its place."
+
+
+def list_backups(path: Path) -> list[Path]:
+    """The backups that `back_up` made of the database `path`, oldest first; no other file, however alike its name."""
+    pattern = re.compile(re.escape(path.stem) + r"-\d{8}T\d{6}\.\d{6}Z\.db")
+    return sorted(file for file in (path.parent / "backups").glob("*.db") if pattern.fullmatch(file.name))
 
 
 def _first_line(error: BaseException) -> str:
