@@ -21,7 +21,11 @@ def edit_text(app: App[None], text: str) -> str:
     The terminal is the editor's meanwhile. Raises InvalidInput if the editor does not start, fails, or leaves bytes
     that are not UTF-8.
     """
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    wanted = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        command = shlex.split(wanted) or ["vi"]
+    except ValueError as error:
+        raise InvalidInput(f"$VISUAL or $EDITOR is no command: {error}.", hint="Set it to one such as vi.") from None
     with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
         path = Path(folder) / "prompt.md"
         path.touch(mode=0o600)
