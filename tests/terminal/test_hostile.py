@@ -21,7 +21,8 @@ from chatbot.files import package_folder
 from tests.terminal.conftest import Terminal
 
 COUNT = 10_000
-# All that Textual and we write: colours, places on this screen, modes, two queries, keyboard modes, the window's title.
+# All that Textual and we write: colours, places on this screen, modes, two queries, keyboard modes, the pointer's
+# shape, the window's title.
 _COLOUR = rb"(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
 OWN = re.compile(
     rb"\x1b\[(?:%(c)s(?:;%(c)s)*)?m"
@@ -29,7 +30,7 @@ OWN = re.compile(
     rb"|\x1b\[\?(?:7|25|1000|1002|1003|1004|1006|1015|1016|1049|2004|2026|2027|2031|2048)[hl]"
     rb"|\x1b\[\?(?:2026|2048)\$p"
     rb"|\x1b\[2[23];2t"
-    rb"|\x1b\[>1u|\x1b\[<u"
+    rb"|\x1b\[>(?:1|25)u|\x1b\[<u|\x1b\]22;default\x07"
     rb"|\x1b\]2;[^\x00-\x1f\x7f]*(?:chatbot|\xe2\x80\xa6)\x07" % {b"c": _COLOUR}
 )
 FORBIDDEN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
@@ -77,7 +78,7 @@ def make_strings(count: int) -> list[str]:
             seed = source.choice(seeds)
             cut = source.randint(0, len(seed))
             parts += [source.choice(between), seed if source.random() < 0.6 else seed[:cut] + seed[cut + 1 :]]
-        strings.append("".join(parts)[:160])
+        strings.append("".join(parts)[:90])
     return strings[:count]
 
 
