@@ -30,13 +30,16 @@ def edit_text(app: App[None], text: str) -> str:
         path = Path(folder) / "prompt.md"
         path.touch(mode=0o600)
         path.write_text(text, "utf-8", errors="replace")
-        with app.suspend():
+        status, refusal = 0, ""
+        with app.suspend():  # nothing may be raised in here: Textual would not take the terminal back
             try:
                 status = subprocess.run([*command, str(path)], check=False).returncode  # noqa: S603  the user's own editor
-            except OSError as error:
-                raise InvalidInput(
-                    f"The editor {command[0]} does not start: {error.strerror}.", hint="Set $EDITOR to one that does."
-                ) from None
+            except (OSError, ValueError) as error:
+                refusal = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        if refusal:
+            raise InvalidInput(
+                f"The editor {command[0]} does not start: {refusal}.", hint="Set $EDITOR to one that does."
+            )
         if status != 0:
             raise InvalidInput(f"The editor ended with status {status}; the prompt is as it was.")
         try:

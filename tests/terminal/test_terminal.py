@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from chatbot.terminal.clipboard import copy
 from tests.terminal.conftest import Terminal
 
 SERVER = Path(__file__).parent.parent / "paced_server.py"
@@ -81,7 +84,7 @@ def test_the_screen_follows_the_terminals_size(start: Callable[..., Terminal], s
 def test_copying_writes_the_terminals_clipboard(
     start: Callable[..., Terminal], server: dict[str, str], tmux: bool
 ) -> None:
-    variables = {**server, "SSH_TTY": "/dev/pts/0"} | ({"TMUX": "/tmp/tmux-0/default,1,0"} if tmux else {})
+    variables = {**server, "SSH_TTY": "/dev/pts/0"} | ({"TMUX": "/nowhere/tmux,1,0"} if tmux else {})
     terminal = start("-m", "chatbot", **variables)
     terminal.until_shown("Write a message")
     terminal.write("go\r")
@@ -93,6 +96,37 @@ def test_copying_writes_the_terminals_clipboard(
     sequence = b"\x1b]52;c;" + base64.b64encode(text.encode()) + b"\x07"
     expected = b"\x1bPtmux;\x1b" + sequence + b"\x1b\\" if tmux else sequence
     assert expected in terminal.raw
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_copying_under_a_real_tmux_with_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="tmux-"))  # a socket's path may not be as long as pytest's folders are
+    tmux = ["tmux", "-S", str(folder / "socket"), "-f", os.devnull]
+    wait = [*tmux, "new-session", "-d", "sleep", "60"]
+    try:
+        subprocess.run(wait, check=True)
+        monkeypatch.setenv("TMUX", f"{folder / 'socket'},1,0")
+        sent: list[str] = []
+        copy("你好 \x1b]0;x\x07\nline", sent.append, {**os.environ, "SSH_TTY": "/dev/pts/0"})
+        shown = subprocess.run([*tmux, "show-buffer"], check=True, capture_output=True).stdout
+        assert shown.decode() == "你好 \x1b]0;x\x07\nline"
+        assert not sent, "tmux has told the terminal outside"
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False)
+        shutil.rmtree(folder)
+
+
+def test_an_editor_that_does_not_start_gives_the_terminal_back(
+    start: Callable[..., Terminal], server: dict[str, str]
+) -> None:
+    terminal = start("-m", "chatbot", **server, VISUAL="/nowhere/editor")
+    terminal.until_shown("● ready")
+    terminal.write("kept")
+    terminal.until_shown("kept")
+    terminal.write("\x0f")  # Ctrl+O
+    terminal.until_shown("does not start")
+    terminal.write(" and on")
+    terminal.until_shown("kept and on")
 
 
 def test_a_draft_outlives_kill_9(start: Callable[..., Terminal], server: dict[str, str]) -> None:
