@@ -1,6 +1,8 @@
 """Copying to the clipboard of the machine that the reader sits at.
 
-The terminal does it (OSC 52), which also works over SSH; tmux and screen pass the sequence on only inside a wrapper.
+The terminal does it (OSC 52), which also works over SSH. tmux is asked by its own command, which sets its paste buffer
+and, as its set-clipboard allows, the clipboard outside: the sequence in a wrapper, which serves where that command
+fails, is dropped under tmux's default allow-passthrough. screen passes the sequence on only inside a wrapper.
 On the local machine the desktop's own tool is used as well, because some terminals refuse OSC 52. The text is base64:
 nothing in it can be a control sequence.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 import base64
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 TOOLS = (
     ("WAYLAND_DISPLAY", ("wl-copy",)),
@@ -23,18 +25,25 @@ _SCREEN_CHUNK = 240  # GNU screen cuts longer device control strings
 
 def copy(text: str, write: Callable[[str], object], environment: Mapping[str, str]) -> None:
     """Puts `text` into the clipboard. `write` sends characters to the terminal. Never raises."""
-    write(encode_osc52(text, environment))
+    if not (environment.get("TMUX") and _run(("tmux", "load-buffer", "-w", "-"), text)):
+        write(encode_osc52(text, environment))
     if is_remote(environment):
         return
     if tool := find_tool(environment):
-        try:
-            # Standard output is closed to it: xclip stays behind as a server and would hold on to the terminal.
-            subprocess.run(  # noqa: S603
-                tool, input=text.encode(errors="replace"), timeout=2, check=False,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired):
-            return  # the terminal has been asked already
+        _run(tool, text)
+
+
+def _run(command: Sequence[str], text: str) -> bool:
+    """Whether `command` took `text` on its standard input."""
+    try:
+        # Standard output is closed to it: xclip stays behind as a server and would hold on to the terminal.
+        done = subprocess.run(  # noqa: S603
+            command, input=text.encode(errors="replace"), timeout=2, check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def encode_osc52(text: str, environment: Mapping[str, str]) -> str:
