@@ -58,7 +58,7 @@ async def test_escape_stops_and_keeps_the_text(open_chat: Opener) -> None:
 
 
 async def test_the_next_prompt_waits_in_a_queue_that_can_be_taken_back(open_chat: Opener) -> None:
-    async with open_chat([SLOW, ["Second."]], delay=0.002) as chat:
+    async with open_chat([SLOW, ["Second."]], delay=0.01) as chat:
         await chat.say("One")
         await chat.until_shown("word")
         await chat.say("Two")
