@@ -14,7 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -170,6 +170,15 @@ def load_settings(home: Home, **flags: Any) -> Settings:
         raise _explain(error, home.config_file, content) from None
     except SettingsError as error:
         raise ConfigError(f"A CHATBOT_* variable cannot be read: {error}.") from None
+
+
+def hide_password(url: str) -> str:
+    """`url` without the user name and password that it may hold: for screens, logs and the database."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no URL)"
+    return parts._replace(netloc="…@" + parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

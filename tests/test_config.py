@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from chatbot.config import Home, Settings, load_settings
+from chatbot.config import Home, Settings, hide_password, load_settings
 from chatbot.errors import ConfigError
 
 
@@ -77,3 +77,17 @@ def test_a_long_socket_path_becomes_a_short_one(tmp_path: Path) -> None:
 def test_database_url(home: Home) -> None:
     assert home.database_url(Settings()) == f"sqlite:///{home.data}/chatbot.db"
     assert home.database_url(Settings(database="postgresql://x/y")) == "postgresql://x/y"
+
+
+def test_a_path_is_a_path_whatever_it_means_in_a_url(tmp_path: Path) -> None:
+    from chatbot.store.sessions import database_path, parse_url
+
+    for name in ("what?now", "100%25", "a#b", "数据 库"):
+        home = Home(tmp_path / name, tmp_path / name, tmp_path, tmp_path)
+        assert database_path(parse_url(home.database_url(Settings()))) == tmp_path / name / "chatbot.db"
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    assert hide_password("http://bob:hunter2@host:80/v1") == "http://…@host:80/v1"
+    assert hide_password("http://host/v1") == "http://host/v1"
+    assert hide_password("chatbot.db") == "chatbot.db"

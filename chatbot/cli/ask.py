@@ -60,12 +60,15 @@ def ask(
       git diff | chatbot ask "Write a commit message:" -
       chatbot ask --json --no-log --temperature 0 "2+2?" | jq -r .text
 
-    Exit codes: 0 answered, 130 stopped with Ctrl-C (what was said is kept); the others are listed by `chatbot --help`.
+    Exit codes: 0 answered, 130 stopped with Ctrl-C (what was said is kept), 141 nobody reads any more; the others are
+    listed by `chatbot --help`.
     """
     if go_on and conversation:
         raise typer.BadParameter("--continue and --conversation name two conversations; give one of them.")
     if no_log and (go_on or conversation):
         raise typer.BadParameter("--no-log cannot go on with a kept conversation.")
+    if sys.stdout is None:
+        raise ChatbotError("There is no standard output to write the reply to.")
     prompt = _read_prompt(text or ["-"])
 
     from chatbot.config import find_home, load_settings
@@ -91,6 +94,8 @@ def ask(
 def _read_prompt(parts: list[str]) -> str:
     """The arguments joined by spaces, with standard input in place of the first "-"."""
     if "-" in parts:
+        if sys.stdin is None:  # closed by the caller
+            raise InvalidInput("There is no standard input to read the prompt from.")
         if sys.stdin.isatty():
             typer.echo("Type the prompt; Ctrl-D on an empty line ends it.", err=True)
         data = sys.stdin.buffer.read()
@@ -141,10 +146,12 @@ async def _follow(turn: AsyncGenerator[TurnEvent, None], manager: Manager, as_js
         where = f"; what was said is kept in conversation {reply.conversation_id}" if reply and kept else ""
         typer.echo(f"\nStopped{where}.", err=True)
         return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except OSError as error:  # of standard output: the manager raises none
         await turn.aclose()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+        if isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
+            return 141
+        raise ChatbotError(f"Standard output cannot be written: {error.strerror}.") from None
     return 0
 
 

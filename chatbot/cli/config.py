@@ -69,6 +69,8 @@ def _list_settings(settings: Any, content: dict[str, Any], prefix: str = "") -> 
     """(name, value, source, meaning) of each setting; a secret is shown as set or not set."""
     from pydantic import BaseModel, SecretStr
 
+    from chatbot.config import hide_password
+
     for key, field in type(settings).model_fields.items():
         value = getattr(settings, key)
         name = prefix + key
@@ -79,4 +81,6 @@ def _list_settings(settings: Any, content: dict[str, Any], prefix: str = "") -> 
         variable = f"CHATBOT_{name.replace('.', '_').upper()}"
         source = variable if variable in os.environ else "config.toml" if key in content else "default"
         shown = ("(set)" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+        if name in {"engine.url", "database"}:
+            shown = hide_password(value)
         yield name, shown, source, " ".join((field.description or "").split())

@@ -65,7 +65,7 @@ def _examine() -> Iterator[Finding]:
     from chatbot.config import find_home, load_settings
 
     home = find_home()
-    yield _check_versions()
+    yield _try("versions", _check_versions)
     try:
         settings = load_settings(home)
     except ChatbotError as error:
@@ -82,10 +82,17 @@ def _examine() -> Iterator[Finding]:
         "disk": lambda: _check_disk(home),
     }
     for name, check in checks.items():
-        try:
-            yield check()
-        except ChatbotError as error:
-            yield Finding(name, "failed", error.message, error.hint)
+        yield _try(name, check)
+
+
+def _try(name: str, check: Callable[[], Finding]) -> Finding:
+    """What is broken may break the check: the doctor tells that too, and goes on."""
+    try:
+        return check()
+    except ChatbotError as error:
+        return Finding(name, "failed", error.message, error.hint)
+    except Exception as error:  # noqa: BLE001  for instance a library that cannot be imported
+        return Finding(name, "failed", f"{type(error).__name__}: {error}", "Install chatbot again.")
 
 
 def _check_versions() -> Finding:
@@ -107,7 +114,9 @@ def _check_device(settings: Settings) -> Finding:
 
 def _check_model(home: Home, settings: Settings) -> Finding:
     if settings.engine.url:
-        return Finding("model", "ok", f"{settings.model}, asked of {settings.engine.url}")
+        from chatbot.config import hide_password
+
+        return Finding("model", "ok", f"{settings.model}, asked of {hide_password(settings.engine.url)}")
     from chatbot.models.library import ModelLibrary
 
     library = ModelLibrary(home.models)
@@ -122,7 +131,9 @@ def _check_personas(home: Home, settings: Settings) -> Finding:
     personas = Personas(home.personas)
     names = [persona.name for persona in personas.list()]
     if personas.problems:
-        return Finding("personas", "warning", personas.problems[0], "The file is left out until it is mended.")
+        return Finding(
+            "personas", "warning", " ".join(personas.problems), "What is named is left out until it is mended."
+        )
     if settings.persona not in names:
         advice = f"Set `persona` in {home.config_file} to one of: {', '.join(names)}."
         return Finding("personas", "failed", f"there is no persona {settings.persona!r}", advice)
@@ -130,31 +141,41 @@ def _check_personas(home: Home, settings: Settings) -> Finding:
 
 
 def _check_database(home: Home, settings: Settings) -> Finding:
-    from chatbot.store.migrations import open_upgraded
+    from chatbot.store import open_store
+    from chatbot.store.sessions import database_name, database_path, how_to_restore, parse_url
 
-    url = home.database_url(settings)
-    with open_upgraded(url) as store:
+    url = parse_url(home.database_url(settings))
+    name, path = database_name(url), database_path(url)
+    if path and not path.exists():
+        return Finding("database", "ok", f"{name}: not there yet, the first chat makes it")
+    with open_store(home.database_url(settings)) as store:
         if problems := store.verify():
-            advice = "`chatbot db backup` saves what is readable; older backups lie beside the database."
-            return Finding("database", "failed", f"{url}: {problems[0]}", advice)
-    return Finding("database", "ok", f"{url}: sound")
+            return Finding("database", "failed", f"{name}: {problems[0]}", how_to_restore(path))
+    return Finding("database", "ok", f"{name}: sound")
 
 
 def _check_engine(home: Home, settings: Settings) -> Finding:
     import asyncio
 
+    from chatbot.config import hide_password
     from chatbot.engine.client import connect_engine
+    from chatbot.engine.protocol import Health
 
-    async def look() -> str:
+    async def look() -> Health:
         engine = connect_engine(settings, home)
         try:
-            health = await engine.health()
+            return await engine.health()
         finally:
             await engine.close()
-        return " ".join(part for part in (health.status, health.model, health.detail) if part)
 
-    where = settings.engine.url or f"private, {home.engine_socket}"
-    return Finding("engine", "ok", f"{where}: {asyncio.run(look())}")
+    health = asyncio.run(look())
+    told = " ".join(part for part in (health.model, health.detail) if part)
+    where = hide_password(settings.engine.url) if settings.engine.url else f"private, {home.engine_socket}"
+    if health.status == "failed":
+        advice = "Is `engine.url` right, and does its server run?" if settings.engine.url else ""
+        return Finding("engine", "failed", f"{where}: {told}", advice)
+    state = told if health.status == "starting" else f"{health.status} {told}"
+    return Finding("engine", "ok", f"{where}: {state.strip()}")
 
 
 def _check_disk(home: Home) -> Finding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatbot.config import Home, Settings
+from chatbot.config import Home, Settings, hide_password
 from chatbot.dialogue.counting import EstimatingCounter, ExactCounter, TokenCounter
 from chatbot.engine.protocol import Engine
 from chatbot.errors import EngineError, ModelNotFound
@@ -85,5 +85,5 @@ class Answering:
         return AnsweringModel(name, version, "", window, EstimatingCounter())
 
     def _add_remote(self, name: str) -> str:
-        url = self._settings.engine.url
+        url = hide_password(self._settings.engine.url)
         return self._store.model_versions.find_or_add_base(name, sha256="", template_sha="", path=url)

@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatbot.engine.protocol import Sampling
-from chatbot.errors import NotFound
+from chatbot.errors import InvalidInput, NotFound
 from chatbot.files import package_folder
 
 _NAME = re.compile(r"[\w-]{1,64}")
@@ -133,12 +133,16 @@ def _read_persona(path: Path, own: bool) -> Persona:
         place = f", line {line}" if (line := _find_line(text, keys)) else ""
         raise ValueError(f"{path}{place}: {'.'.join(keys)}: {reason}.") from None
     values: dict[str, Any] = parsed.sampling.model_dump()
+    try:
+        sampling = Sampling(**{**values, "stop": tuple(values["stop"])})
+    except InvalidInput as error:
+        raise ValueError(f"{path}: sampling: {error.message}") from None
     return Persona(
         name=path.stem,
         title=parsed.title or path.stem,
         description=parsed.description,
         system=parsed.system.strip(),
-        sampling=Sampling(**{**values, "stop": tuple(values["stop"])}),
+        sampling=sampling,
         model=parsed.model,
         own=own,
     )

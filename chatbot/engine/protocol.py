@@ -10,9 +10,22 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from chatbot.errors import InvalidInput
 from chatbot.models.template import ChatMessage
 
 FinishReason = Literal["stop", "length"]
+
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 1 << 30),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.01, 100.0),
+    "seed": (-(1 << 63), (1 << 64) - 1),
+    "max_tokens": (1, 1 << 30),
+    "top_logprobs": (0, 20),
+}
+"""What each number of a Sampling may be: for the command line, personas and requests alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,15 @@ class Sampling:
     """The reply ends before the first of these strings."""
     top_logprobs: int | None = None
     """None: no log-probabilities; 0: those of the drawn tokens; n ≤ 20: of the n most probable ones too."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for a number outside SAMPLING_BOUNDS, so that nothing is written down for such a turn."""
+        for name, (low, high) in SAMPLING_BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:  # also what is no number at all
+                raise InvalidInput(f"{name} must be between {low} and {high}; it is {value}.")
+        if "" in self.stop:
+            raise InvalidInput("An empty stop string would stop every reply before it begins.")
 
 
 @dataclass(frozen=True, slots=True)

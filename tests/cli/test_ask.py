@@ -185,3 +185,28 @@ def test_the_real_model_answers_the_same_for_the_same_seed(model_home: Home, tmp
     assert replies[0]["text"] == replies[1]["text"] != ""
     assert replies[1]["cached_tokens"] > 0
     assert replies[0]["model"] == "smollm2-135m-instruct"
+
+
+@pytest.mark.parametrize("arguments", [["-t", "inf"], ["-t", "200"], ["--seed", "9" * 30], ["--max-tokens", "9" * 12]])
+def test_a_number_out_of_bounds_is_refused_before_anything_is_written(
+    home: Home, serve_script: Serve, arguments: list[str]
+) -> None:
+    engine = serve_script([["ok"]])
+    with pytest.raises(InvalidInput, match="must be between"):
+        ask(*arguments, "x")
+    assert engine.requests == []
+    assert not home.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [(">/dev/full", "cannot be written"), (">&-", "no standard output"), ("<&-", "no standard")],
+)
+def test_standard_streams_that_cannot_be_used(home: Home, serve_script: Serve, redirection: str, said: str) -> None:
+    serve_script([["a reply"]])
+    prompt = "" if "<" in redirection else "hello"
+    command = f"{sys.executable} -m chatbot ask {prompt} {redirection}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+    assert run.returncode in {1, InvalidInput.exit_code}
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr

@@ -84,3 +84,16 @@ def test_version() -> None:
     from chatbot import __version__
 
     assert runner.invoke(app, ["--version"]).stdout.strip() == f"chatbot {__version__}"
+
+
+def test_doctor_fails_if_the_server_cannot_be_reached(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATBOT_ENGINE_URL", "http://bob:hunter2@127.0.0.1:9/v1")
+    done = runner.invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    assert "✗ engine" in done.stdout
+    assert "hunter2" not in done.stdout + runner.invoke(app, ["config", "show"]).stdout
+
+
+def test_doctor_makes_nothing(home: Home) -> None:
+    runner.invoke(app, ["doctor"])
+    assert not home.data.exists()

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, inspect
 from chatbot.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
 from chatbot.files import package_folder
 from chatbot.store import open_store
+from chatbot.store.backup import KEPT, back_up
 from chatbot.store.database import NEWEST, Store
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.migrations import open_upgraded, upgrade
@@ -225,3 +226,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseUnwritable, match=r"file/chatbot\.db"):
         open_upgraded(make_url(tmp_path / "file" / "chatbot.db"))
+
+
+def test_backups_of_a_neighbour_are_left_alone(tmp_path: Path) -> None:
+    from chatbot.store.sessions import list_backups
+
+    path, neighbour = tmp_path / "chatbot.db", tmp_path / "chatbot-work.db"
+    for database in (path, neighbour):
+        upgrade(f"sqlite:///{database}")
+    own = tmp_path / "backups" / "chatbot-20250101-keep.db"
+    theirs = [back_up(neighbour) for _ in range(KEPT)]
+    own.write_bytes(b"mine")
+    made = [back_up(path) for _ in range(KEPT + 2)]
+    assert list_backups(path) == made[-KEPT:]
+    assert all(file.exists() for file in [*theirs, own])

@@ -197,3 +197,32 @@ def test_a_reply_that_streams_is_neither_dropped_nor_deleted() -> None:
         for change in (store.tree.drop, store.tree.delete_turn):
             with pytest.raises(InvalidInput, match="still being written"):
                 change(reply.id)
+
+
+def test_a_clock_that_was_set_back_hides_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.in_memory()
+    first = store.replies.add_prompt(NewConversation("t", "default", ""), "q1")
+    version = store.model_versions.find_or_add_base("m", sha256="", template_sha="", path="")
+    replies = []
+    for _ in range(2):
+        reply = store.replies.start(store.replies.new_id(), first.id, version, "", {})
+        replies.append(store.replies.finish(reply.id, "r", "complete", "stop", {}))
+    earlier = "00000000-0000-7000-8000-000000000001"
+    monkeypatch.setattr(store.replies._identifiers, "next", lambda: earlier)
+    later = store.replies.add_prompt(first.conversation_id, "q2")
+    assert later.id == earlier < replies[1].id
+    store.tree.choose_sibling(replies[1].id, -1)
+    assert store.tree.choose_sibling(replies[0].id, 1).tip == later.id
+    store.close()
+
+
+def test_what_is_said_in_a_deleted_conversation_brings_it_back() -> None:
+    store = Store.in_memory()
+    said = store.replies.add_prompt(NewConversation("t", "default", ""), "q1")
+    store.conversations.change(said.conversation_id, deleted=True)
+    assert store.conversations.latest() is None
+    store.replies.add_prompt(said.conversation_id, "q2")
+    latest = store.conversations.latest()
+    assert latest is not None
+    assert latest.id == said.conversation_id
+    store.close()
