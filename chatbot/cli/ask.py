@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatbot.errors import ChatbotError, InvalidInput
+from chatbot.errors import ChatbotError, InvalidInput, PromptTooLong
 from chatbot.text import printable, printable_line
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def ask(
             target = _find_target(manager, conversation, go_on)
             turn = manager.reply(target, prompt, persona=persona or None, sampling=sampling)
             return await _follow(turn, manager, as_json, kept=not no_log)
+        except PromptTooLong as error:
+            kept = "" if no_log else " What you wrote is kept; in `chatbot` it can be edited."
+            raise PromptTooLong(error.message, hint=f"Shorten it and ask again.{kept}") from None
         finally:
             await manager.close()
 

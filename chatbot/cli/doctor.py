@@ -77,6 +77,7 @@ def _examine() -> Iterator[Finding]:
         "device": lambda: _check_device(settings),
         "model": lambda: _check_model(home, settings),
         "personas": lambda: _check_personas(home, settings),
+        "terminal": lambda: _check_terminal(settings),
         "database": lambda: _check_database(home, settings),
         "engine": lambda: _check_engine(home, settings),
         "disk": lambda: _check_disk(home),
@@ -138,6 +139,21 @@ def _check_personas(home: Home, settings: Settings) -> Finding:
         advice = f"Set `persona` in {home.config_file} to one of: {', '.join(names)}."
         return Finding("personas", "failed", f"there is no persona {settings.persona!r}", advice)
     return Finding("personas", "ok", ", ".join(names))
+
+
+def _check_terminal(settings: Settings) -> Finding:
+    from textual.theme import BUILTIN_THEMES
+
+    from chatbot.terminal.actions import resolve_keys
+    from chatbot.terminal.themes import THEMES
+
+    _, problems = resolve_keys(settings.terminal.keys)
+    themes = [theme.name for theme in THEMES]
+    if settings.terminal.theme not in {*themes, *BUILTIN_THEMES}:
+        problems.append(f"terminal.theme: there is no theme {settings.terminal.theme!r}; ours are {', '.join(themes)}.")
+    if problems:
+        return Finding("terminal", "warning", " ".join(problems), "The chat goes on with its own keys and theme.")
+    return Finding("terminal", "ok", f"{settings.terminal.theme}, {len(settings.terminal.keys)} keys of your own")
 
 
 def _check_database(home: Home, settings: Settings) -> Finding:

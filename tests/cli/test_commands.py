@@ -97,3 +97,13 @@ def test_doctor_fails_if_the_server_cannot_be_reached(home: Home, monkeypatch: p
 def test_doctor_makes_nothing(home: Home) -> None:
     runner.invoke(app, ["doctor"])
     assert not home.data.exists()
+
+
+def test_doctor_tells_of_keys_and_themes_that_do_not_exist(home: Home) -> None:
+    home.config.mkdir(parents=True)
+    home.config_file.write_text('[terminal]\ntheme = "neon"\n[terminal.keys]\nfly = "f9"\n')
+    done = runner.invoke(app, ["doctor", "--json"])
+    finding = next(finding for finding in json.loads(done.stdout) if finding["name"] == "terminal")
+    assert finding["status"] == "warning"
+    assert "neon" in finding["detail"]
+    assert "fly" in finding["detail"]
