@@ -189,4 +189,5 @@ def _select() -> Select[*tuple[Any, ...]]:
 
 def _not_found(identifier: str) -> NotFound:
     shown = identifier[:ID_LENGTH]
-    return NotFound(f"There is no conversation {shown!r}.", hint="`chatbot` lists all conversations; `chatbot ask --json` prints the id of each that it begins.")
+    hint = "`chatbot` lists all conversations; `chatbot ask --json` prints the id of each that it begins."
+    return NotFound(f"There is no conversation {shown!r}.", hint=hint)
