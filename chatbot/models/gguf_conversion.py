@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections import Counter
@@ -87,19 +88,25 @@ def _convert(gguf: Path, folder: Path) -> dict[str, str]:
     from transformers import AutoModelForCausalLM, GgufConfig
 
     metadata, types = _read_header(gguf)
-    tokenizer = build_tokenizer(gguf, metadata)
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent),
-            gguf_file=gguf.name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (ValueError, KeyError, NotImplementedError) as error:
-        reason = printable_line(str(error), _METADATA_LIMIT)
-        raise ModelRefused(f"transformers cannot load {gguf.name}: {reason}") from None
+    # transformers reads the neighbours of a file too: tokenizer_config.json, adapter_config.json, code. Here are none.
+    with tempfile.TemporaryDirectory(dir=folder, prefix="gguf-") as name:
+        alone = Path(name) / "model.gguf"
+        alone.symlink_to(gguf)
+        try:
+            tokenizer = build_tokenizer(alone, metadata)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(alone.parent),
+                gguf_file=alone.name,
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except ModelRefused as error:
+            raise ModelRefused(f"{gguf.name}: {error.message}", hint=error.hint) from None
+        except (ValueError, KeyError, NotImplementedError) as error:
+            reason = printable_line(str(error), _METADATA_LIMIT)
+            raise ModelRefused(f"transformers cannot load {gguf.name}: {reason}") from None
     if missing := sorted(report["missing_keys"]) or sorted(report["mismatched_keys"]):
         # transformers would fill them with random numbers and go on.
         raise ModelDamaged(f"{gguf.name} is damaged: it lacks {printable_line(str(missing[0]), 80)}.")

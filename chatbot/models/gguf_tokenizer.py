@@ -28,7 +28,9 @@ _NAMED_TOKENS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown",
 
 
 def build_tokenizer(gguf: Path, metadata: dict[str, Any]) -> PreTrainedTokenizerBase:
-    """`metadata` are the file's fields by name. Raises ModelRefused for a kind of tokenizer that cannot be rebuilt."""
+    """`gguf` must lie alone in its folder, because transformers reads what lies beside it; `metadata` are its fields by
+    name. Raises ModelRefused for a kind of tokenizer that cannot be rebuilt.
+    """
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
 
@@ -36,14 +38,16 @@ def build_tokenizer(gguf: Path, metadata: dict[str, Any]) -> PreTrainedTokenizer
     cutting = str(metadata.get("tokenizer.ggml.pre", ""))
     if kind == "gpt2" and cutting not in _SINGLE_DIGITS | _PLAIN | _known_to_transformers():
         raise ModelRefused(
-            f"{gguf.name} cuts text into words as {printable_line(cutting, 40)!r} does, which cannot be rebuilt here.",
+            f"it cuts text into words as {printable_line(cutting, 40)!r} does, which cannot be rebuilt here.",
             hint="Add the model from its hub repository instead.",
         )
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, trust_remote_code=False
+        )
     except Exception as error:
         reason = printable_line(str(error), 200)
-        raise ModelRefused(f"The tokenizer of {gguf.name} cannot be rebuilt: {reason}") from error
+        raise ModelRefused(f"its tokenizer cannot be rebuilt: {reason}") from error
     # What the file says, because transformers before 5.24 took the architecture's usual ones instead.
     for name, key in _NAMED_TOKENS.items():
         number = metadata.get(f"tokenizer.ggml.{key}_token_id")

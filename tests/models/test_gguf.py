@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,29 @@ def test_a_module_in_the_present_folder_is_not_run(tmp_path: Path, monkeypatch: 
     convert_gguf(Path("tiny.gguf"), Path("out"), Notes())
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_what_lies_beside_the_file_is_not_read(tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "tiny.gguf", build_folder(tmp_path / "original"))
+    code = f"open({str(tmp_path / 'run')!r}, 'w')\n"
+    for module in ("tokenization_tiny", "configuration_tiny", "modeling_tiny"):
+        (tmp_path / f"{module}.py").write_text(code)
+    auto_map = {
+        "AutoTokenizer": ["tokenization_tiny.Tiny", None],
+        "AutoConfig": "configuration_tiny.Tiny",
+        "AutoModelForCausalLM": "modeling_tiny.Tiny",
+    }
+    for name in ("config.json", "tokenizer_config.json"):
+        settings = {"auto_map": auto_map, "model_type": "tiny", "tokenizer_class": "Tiny"}
+        (tmp_path / name).write_text(json.dumps(settings))
+    adapter = {"base_model_name_or_path": "someone/else", "peft_type": "LORA"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    (tmp_path / "generation_config.json").write_text('{"temperature": 77.0, "do_sample": true}')
+    (tmp_path / "chat_template.jinja").write_text("a neighbour's")
+    out = tmp_path / "out"
+    out.mkdir()
+    convert_gguf(gguf, out, Notes())
+    assert not (tmp_path / "run").exists()
+    assert "temperature" not in json.loads((out / "generation_config.json").read_text())
+    assert "neighbour" not in (out / "chat_template.jinja").read_text()
+    assert not [path.name for path in out.iterdir() if path.is_dir()]
