@@ -15,10 +15,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_REPLACED = ".old."
+
 
 def make_private_folder(folder: Path) -> Path:
-    """`folder`, made with its parents if missing and readable by its owner only."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """`folder`, made if missing; it and the parents that are made for it are open to their owner only (0700).
+
+    What is there already keeps its permissions: they are its owner's choice. Raises OSError.
+    """
+    missing = []
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        missing.append(path)
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)  # `mkdir(parents=True)` would leave the parents to the umask
+    folder.mkdir(mode=0o700, exist_ok=True)  # raises if `folder` is a file
     return folder
 
 
@@ -40,11 +52,12 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yields an empty folder to fill; it becomes `target` only if the block ends without an exception.
 
     The folder is filled beside `target`, on the same file system, so that the rename is one step. An existing `target`
-    is an error (FileExistsError): deciding what to do with it is the caller's business.
+    is an error (FileExistsError) unless `replace` is true; then it stays in its place until the new folder is safe on
+    the disk, and is missing only between two renames. What a kill there leaves is for `restore_folders`.
     """
     make_private_folder(target.parent)
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -55,13 +68,46 @@ def new_folder(target: Path) -> Iterator[Path]:
                 path.chmod(0o600)
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-        if target.exists():
+            else:
+                sync_folder(path)
+        sync_folder(folder)
+        if not target.exists():
+            folder.rename(target)
+        elif replace:
+            _swap(folder, target)
+        else:
             raise FileExistsError(f"{target} exists")
-        folder.rename(target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     sync_folder(target.parent)
+
+
+def _swap(folder: Path, target: Path) -> None:
+    """`folder` takes the place of `target`, which is deleted."""
+    grave = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}{_REPLACED}"))
+    old = grave / target.name
+    try:
+        target.rename(old)
+        try:
+            folder.rename(target)
+        except BaseException:
+            if not target.exists():
+                old.rename(target)
+            raise
+        sync_folder(target.parent)
+    finally:
+        if target.exists():
+            shutil.rmtree(grave, ignore_errors=True)
+
+
+def restore_folders(parent: Path) -> None:
+    """Puts back each folder in `parent` that a killed `new_folder` had moved away, if nothing has taken its place."""
+    for grave in parent.glob(f".*{_REPLACED}*"):
+        name = grave.name[1:].rpartition(_REPLACED)[0]
+        if name and not (parent / name).exists() and (grave / name).is_dir() and not (grave / name).is_symlink():
+            (grave / name).rename(parent / name)
+    sync_folder(parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Taking a model in: one at a time, whole or not at all.
 
 The folder is filled beside its place under a hidden name, inspected, hashed, given its manifest and renamed. A lock
-that the kernel frees when its holder dies makes a second process wait; the next holder clears away what a killed one
-left.
+that the kernel frees when its holder dies makes a second process wait; the next holder puts back the old
+model that a killed one had moved aside, and clears away the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from chatbot.errors import ModelError
-from chatbot.files import hash_file, make_private_folder, new_folder, sync_folder, write_file
+from chatbot.files import hash_file, make_private_folder, new_folder, restore_folders, write_file
 from chatbot.models.inspection import inspect_folder
 from chatbot.models.library import ModelFolder, ModelLibrary
 from chatbot.models.manifest import MANIFEST, FileRecord, Manifest
@@ -54,7 +53,9 @@ def lock_library(library: ModelLibrary, reporter: Reporter) -> Iterator[None]:
         reporter.say("Another process is fetching a model; waiting for it to end.")
         lock.acquire()
     try:
-        _clear_leftovers(library.folder)
+        with explain_disk(library.folder):
+            restore_folders(library.folder)
+            _clear_leftovers(library.folder)
         yield
     finally:
         lock.release()
@@ -63,27 +64,14 @@ def lock_library(library: ModelLibrary, reporter: Reporter) -> Iterator[None]:
 def install_model(library: ModelLibrary, name: str, fill: Callable[[Path], Origin], reporter: Reporter) -> ModelFolder:
     """Calls `fill` with an empty folder and makes a model of what it holds then. The caller holds the lock.
 
-    A model of that name is replaced, and stays if anything goes wrong. Raises ModelError.
+    A model of that name is replaced when the new one is whole and safe on the disk, and stays if anything goes wrong.
+    Raises ModelError.
     """
-    target = library.folder / name
-    grave: Path | None = None
-    with explain_disk(library.folder):
-        try:
-            with new_folder(target) as folder:
-                origin = fill(folder)
-                _merge_generation(folder, origin)
-                manifest = _describe(folder, name, origin, reporter)
-                write_file(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-                if target.exists():
-                    grave = Path(tempfile.mkdtemp(dir=library.folder, prefix=f".{name}.old."))
-                    target.rename(grave / name)
-        except BaseException:
-            if grave and not target.exists():
-                (grave / name).rename(target)
-            raise
-        finally:
-            if grave:
-                shutil.rmtree(grave, ignore_errors=True)
+    with explain_disk(library.folder), new_folder(library.folder / name, replace=True) as folder:
+        origin = fill(folder)
+        _merge_generation(folder, origin)
+        manifest = _describe(folder, name, origin, reporter)
+        write_file(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return library.find(name)
 
 
@@ -148,7 +136,6 @@ def _describe(folder: Path, name: str, origin: Origin, reporter: Reporter) -> Ma
         )
     finally:
         reporter.end()
-    sync_folder(folder)
     return Manifest(
         name=name,
         source=origin.source,

@@ -224,6 +224,36 @@ def test_a_second_process_waits_and_a_killed_one_frees_the_lock(library: ModelLi
     assert list_names(library.folder) == [LOCK, "tiny"]  # what the killed one left is cleared away
 
 
+KILL_IN_SWAP = """
+import os, signal, sys
+from pathlib import Path
+from chatbot.models.add import add_model
+from chatbot.models.library import ModelLibrary
+library = ModelLibrary(Path(sys.argv[1]))
+rename = Path.rename
+def die(self, target):
+    if target == library.folder / "tiny":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = die
+add_model(library, sys.argv[2], force=True)
+"""
+
+
+def test_a_replacement_that_is_killed_between_its_renames_gives_the_old_model_back(
+    library: ModelLibrary, source: Path
+) -> None:
+    first = add_model(library, str(source))
+    ran = subprocess.run([sys.executable, "-c", KILL_IN_SWAP, str(library.folder), str(source)], check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert not (library.folder / "tiny").exists()
+    with lock_library(library, Notes()):
+        pass
+    library.verify("tiny")
+    assert library.find("tiny").manifest.created == first.manifest.created
+    assert list_names(library.folder) == [LOCK, "tiny"]
+
+
 def test_an_old_interrupted_download_is_cleared_away_and_a_new_one_kept(library: ModelLibrary) -> None:
     old, new = (library.folder / DOWNLOADS / name for name in ("old", "new"))
     for folder in (old, new):
