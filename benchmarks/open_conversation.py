@@ -15,7 +15,6 @@ import argparse
 import json
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,7 +33,6 @@ from chatbot.store.migrations import open_upgraded
 from chatbot.store.replies import NewConversation
 from chatbot.store.tables import ConversationRow, MessageRow
 
-MOST_MILLISECONDS = 100.0
 SCREEN, SIDEBAR = 40, 200
 WORDS = "Light from the sun is scattered by the molecules of the air. "
 
@@ -132,7 +130,7 @@ def measure(folder: Path, rounds: int, count: int) -> dict[str, float]:
     return {name: round(value, 2) for name, value in figures.items()}
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of opening a long conversation.")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--messages", type=int, default=10_000)
@@ -148,8 +146,7 @@ def main() -> int:
             f"{figures['plain_sqlite3_ms']} ms (ratio {figures['ratio']}), "
             f"all of it {figures['whole_conversation_ms']} ms (ratio {figures['ratio_to_whole']})"
         )
-    return 0 if figures["ours_ms"] < MOST_MILLISECONDS else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,8 +24,6 @@ from chatbot.engine.scripted import ScriptedEngine
 from chatbot.store.migrations import open_upgraded
 from chatbot.terminal.app import ChatApp
 from chatbot.terminal.screens.chat import ChatScreen
-
-LIMIT = 0.5  # seconds
 
 
 async def measure(app: ChatApp, conversation_id: str) -> float:
@@ -81,8 +78,6 @@ def main() -> None:
         times = asyncio.run(run(count, arguments.runs))
         middle = statistics.median(times)
         print(f"{count:6} messages: median {middle:.3f} s (first {times[0]:.3f}, slowest {max(times):.3f})")
-    if middle > LIMIT:
-        sys.exit(f"opening {arguments.messages} messages took longer than {LIMIT} s")
 
 
 if __name__ == "__main__":

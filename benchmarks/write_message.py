@@ -13,7 +13,6 @@ import argparse
 import json
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +25,6 @@ from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.migrations import open_upgraded
 from chatbot.store.replies import NewConversation
 
-MOST_MILLISECONDS = 5.0
 TEXT = "Light from the sun is scattered by the molecules of the air. " * 8  # about 500 characters
 
 INSERT = """
@@ -92,7 +90,7 @@ def measure(folder: Path, rounds: int) -> dict[str, float | str]:
     }
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of writing a message.")
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--folder", type=Path, help="where the databases are made; default: a temporary folder")
@@ -107,8 +105,7 @@ def main() -> int:
             f"a message on the disk ({figures['journal']} journal): {figures['ours_ms']} ms "
             f"(p95 {figures['ours_p95_ms']}), plain sqlite3 {figures['plain_sqlite3_ms']} ms, ratio {figures['ratio']}"
         )
-    return 0 if float(figures["ours_ms"]) < MOST_MILLISECONDS else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

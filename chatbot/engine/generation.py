@@ -20,7 +20,9 @@ import torch
 from chatbot.engine.sampling import Sampler, read_logprobs
 
 _STEP_SECONDS = 0.1  # the aim for one chunk of prefill: half of the 200 ms within which a cancel must be obeyed
-_FIRST_CHUNK = 16
+# A pass over the weights costs nearly the same for one token as for a few dozen; below this, shorter chunks are not
+# quicker, and a pace that tried them would fall to one token at a time.
+_FIRST_CHUNK = 32
 _LARGEST_CHUNK = 4096
 
 
@@ -44,7 +46,7 @@ class Pace:
         if tokens < self.chunk and seconds < _STEP_SECONDS:
             return  # the rest of a prompt was shorter than a chunk
         aimed = int(tokens * _STEP_SECONDS / max(seconds, 1e-6))
-        self.chunk = max(1, min(aimed, self.chunk * 4, _LARGEST_CHUNK))
+        self.chunk = max(_FIRST_CHUNK, min(aimed, self.chunk * 4, _LARGEST_CHUNK))
 
 
 @dataclass(slots=True)
