@@ -34,8 +34,8 @@ def list_models(as_json: _Json = False) -> None:
 
     library = _open_library()
     catalogue = read_catalogue()
-    here = {model.name: model for model in library.list()}
-    damaged = library.damaged()
+    whole, damaged = library.scan()
+    here = {model.name: model for model in whole}
     rows: list[dict[str, Any]] = []
     for name in sorted({*here, *damaged, *catalogue}):
         row: dict[str, Any] = {"name": name, "here": name in here, "problem": ""}

@@ -69,12 +69,6 @@ class Manifest(BaseModel):
         lines = sorted(f"{file.sha256}  {file.path}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    @property
-    def weights_sha256(self) -> str:
-        """Identifies the weights alone."""
-        lines = sorted(f"{file.sha256}\n" for file in self.files if file.path.endswith(".safetensors"))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises ModelDamaged naming the file if it is missing, unreadable or of a newer format."""

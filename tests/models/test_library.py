@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,30 @@ def test_damage_is_named(library: ModelLibrary) -> None:
     assert "model.safetensors" in library.damaged()["tiny"].message
 
 
+def test_flipped_bits_are_seen_before_the_weights_are_loaded(library: ModelLibrary) -> None:
+    counted: list[int] = []
+    model = library.find_verified("tiny", counted.append)
+    assert model == library.find("tiny")
+    assert sum(counted) == model.manifest.size
+    weights = model.path / "model.safetensors"
+    before = weights.stat()
+    content = bytearray(weights.read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 200):
+        content[place] ^= 0x10
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a rotting disk would leave it
+    with pytest.raises(ModelDamaged, match=r"model\.safetensors differs") as caught:
+        library.find_verified("tiny")
+    assert "pull --force tiny" in caught.value.hint
+
+
+def test_one_scan_tells_both(library: ModelLibrary) -> None:
+    (library.folder / "half").mkdir()
+    whole, damaged = library.scan()
+    assert [model.name for model in whole] == ["tiny"]
+    assert list(damaged) == ["half"]
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"format": 2}', '{"format": 1, "name": "tiny"}', "\xff\x00", "[" * 100_000]
 )
@@ -106,7 +131,7 @@ def test_a_removed_model_is_gone(library: ModelLibrary) -> None:
 def test_a_name_that_is_none_is_refused(name: str, library: ModelLibrary) -> None:
     with pytest.raises(InvalidInput):
         check_name(name)
-    for method in (library.find, library.verify, library.remove):
+    for method in (library.find, library.find_verified, library.verify, library.remove):
         with pytest.raises(ModelNotFound):
             method(name)
 
