@@ -90,7 +90,7 @@ def main() -> None:
         source = random.Random(1)
         idle = type_keys(session, arguments.keys // 2, source)
         session.write("\x15go\r")
-        wait_for(session, "tokens (")
+        wait_for(session, "%)")
         wait_for(session, "writing")
         while session.text.count("word") < 20:
             session.pump(0.01)
