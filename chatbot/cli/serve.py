@@ -46,7 +46,10 @@ def serve(
         raise typer.Exit(asyncio.run(_ask_private(home, settings, stop=stop, as_json=as_json)))
     from chatbot.engine.process import ALREADY_SERVED, Plan, serve_network, serve_private
 
-    plan = Plan(home, settings.engine, model or settings.model)
+    from chatbot.models.library import ModelLibrary
+
+    chosen = ModelLibrary(home.models).find(model or settings.model)  # told here, not only to the first request
+    plan = Plan(home, settings.engine, chosen.name)
     if host or port is not None:
         code = serve_network(plan, host or "127.0.0.1", 8000 if port is None else port, typer.echo)
     else:

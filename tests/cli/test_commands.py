@@ -107,3 +107,9 @@ def test_doctor_tells_of_keys_and_themes_that_do_not_exist(home: Home) -> None:
     assert finding["status"] == "warning"
     assert "neon" in finding["detail"]
     assert "fly" in finding["detail"]
+
+
+def test_serving_a_model_that_is_not_there_is_told_at_once(home: Home) -> None:
+    done = run("serve", "--port", "0", "--model", "nosuch")
+    assert done.returncode == 6
+    assert "nosuch" in done.stderr
