@@ -45,7 +45,6 @@ def serve(
     if status or stop:
         raise typer.Exit(asyncio.run(_ask_private(home, settings, stop=stop, as_json=as_json)))
     from chatbot.engine.process import ALREADY_SERVED, Plan, serve_network, serve_private
-
     from chatbot.models.library import ModelLibrary
 
     chosen = ModelLibrary(home.models).find(model or settings.model)  # told here, not only to the first request
