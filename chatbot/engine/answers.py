@@ -16,20 +16,43 @@ from chatbot.errors import ChatbotError, EngineError, EngineLost, EngineUnavaila
 from chatbot.text import printable_line
 
 _ORDINARY_CONTEXT = 4096
+_LONGEST_LINE = 16 << 20
 _CONTEXT_NAMES = ("max_model_len", "context_length", "max_context_length", "context_window", "n_ctx", "n_ctx_train")
 
 
 class StreamReader:
-    """Turns the lines of an event stream into pieces; `finish` gives the Finished that ends them."""
+    """Turns the bytes of an event stream into pieces; `finish` gives the Finished that ends them.
+
+    Lines end with LF or CR LF only. str.splitlines, and so httpx's aiter_lines, also breaks at U+2028, U+0085 and other
+    characters that JSON may hold as they are: a reply that contains one would be cut in the middle of an event.
+    """
 
     def __init__(self) -> None:
         self.done = False
+        self._rest = bytearray()
         self._reason: FinishReason | None = None
         self._usage: dict[str, Any] = {}
         self._pieces = 0
 
-    def read(self, line: str) -> Iterator[Piece]:
-        """The pieces in one line, mostly none or one. Raises EngineError if the server reports an error."""
+    def feed(self, block: bytes) -> Iterator[Piece]:
+        """The pieces in the lines that `block` completes; an empty block says that nothing more will come.
+
+        Raises EngineError if the server reports an error or sends what cannot be read.
+        """
+        block = block or b"\n"
+        self._rest += block
+        if len(self._rest) > _LONGEST_LINE:
+            raise EngineError(f"The server sent an event of more than {_LONGEST_LINE >> 20} MiB.")
+        if b"\n" not in block:
+            return
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        for line in lines:
+            if self.done:
+                return
+            yield from self._read_line(line.removesuffix(b"\r").decode("utf-8", "replace"))
+
+    def _read_line(self, line: str) -> Iterator[Piece]:
         name, _, data = line.partition(":")
         if name != "data":
             return  # a comment, an empty line, an event's name

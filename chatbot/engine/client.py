@@ -69,11 +69,13 @@ class EngineClient:
                     if response.status_code != 200:
                         raise explain_refusal(response.status_code, await response.aread(), self._place)
                     answered = True
-                    async for line in response.aiter_lines():
-                        for item in reader.read(line):
+                    async for block in response.aiter_bytes():
+                        for item in reader.feed(block):
                             yield item
                         if reader.done:
                             break
+                    for item in reader.feed(b""):
+                        yield item
                 yield reader.finish()
                 return
             except httpx.ConnectError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatbot.config import EngineSettings, Home, Settings
+from chatbot.engine.answers import StreamReader
 from chatbot.engine.client import EngineClient, connect_engine
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Piece, Sampling, TokenLogprob
 from chatbot.engine.scripted import ScriptedEngine
@@ -167,6 +168,39 @@ async def test_the_habits_of_other_servers(
     assert (text, finished.reason) == ("Hello", "length")
     usage_alone = 'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n'
     assert await read(connect(await answer(OK + usage_alone))) == ("a", Finished("stop", 0, 1))
+
+
+LINE_BREAKS = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\x1dh\x1ei\rj\r\nk\n"
+"""What str.splitlines takes for the end of a line."""
+
+
+async def test_no_character_of_a_reply_ends_a_line(
+    serve: Serve, answer: Callable[[str], Awaitable[str]], connect: Callable[..., EngineClient]
+) -> None:
+    text, _ = await read(connect(await serve(ScriptedEngine([[LINE_BREAKS, "\u2028"]]))))
+    assert text == LINE_BREAKS + "\u2028"
+    raw = "".join(character for character in LINE_BREAKS if character > " ")  # JSON takes no bare control characters
+    assert "\u2028" in raw and "\u0085" in raw
+    event = f'data: {{"choices":[{{"delta":{{"content":"{raw}"}},"finish_reason":"stop"}}]}}'
+    for ending in ("\n\n", "\r\n\r\n", ""):  # the last: it hangs up without ending the line
+        assert (await read(connect(await answer(OK + event + ending))))[0] == raw
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_an_event_may_come_in_any_blocks(size: int) -> None:
+    event = (
+        'data: {"choices":[{"delta":{"content":"世\u2028界"},"finish_reason":"stop"}]}\r\n\r\ndata: [DONE]\n'.encode()
+    )
+    reader = StreamReader()
+    pieces = [piece for start in range(0, len(event), size) for piece in reader.feed(event[start : start + size])]
+    assert (pieces, reader.done) == ([Piece("世\u2028界")], True)
+
+
+def test_an_event_without_end_is_refused() -> None:
+    reader = StreamReader()
+    with pytest.raises(EngineError, match="MiB"):
+        for _ in range(64):
+            list(reader.feed(b"x" * (1 << 20)))
 
 
 async def test_logprobs_are_read(answer: Callable[[str], Awaitable[str]], connect: Callable[..., EngineClient]) -> None:
