@@ -47,8 +47,9 @@ def serve(
     from chatbot.engine.process import ALREADY_SERVED, Plan, serve_network, serve_private
     from chatbot.models.library import ModelLibrary
 
-    chosen = ModelLibrary(home.models).find(model or settings.model)  # told here, not only to the first request
-    plan = Plan(home, settings.engine, chosen.name)
+    if model:
+        ModelLibrary(home.models).find(model)  # told here, not only to the first request
+    plan = Plan(home, settings.engine, model or settings.model)
     if host or port is not None:
         code = serve_network(plan, host or "127.0.0.1", 8000 if port is None else port, typer.echo)
     else:

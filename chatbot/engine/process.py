@@ -82,8 +82,11 @@ def check_private_folder(folder: Path) -> None:
             raise EngineUnavailable(f"{folder} is open to others: {error.strerror}.") from None
 
 
-def serve_private(plan: Plan) -> int:
-    """Serves the private socket until idle for long enough, asked to leave or told by a signal."""
+def serve_private(plan: Plan, *, own_log: bool = False) -> int:
+    """Serves the private socket until idle for long enough, asked to leave or told by a signal.
+
+    `own_log`: standard error is the log that a client opened for us, to be kept short; else it is somebody's own file.
+    """
     path = plan.home.engine_socket
     check_private_folder(path.parent)
     lock = _take_lock(path)
@@ -91,7 +94,7 @@ def serve_private(plan: Plan) -> int:
         return ALREADY_SERVED
     try:
         listener = _bind_unix(path)
-        return _run(plan, listener, on_leave=lambda: path.unlink(missing_ok=True))
+        return _run(plan, listener, on_leave=lambda: path.unlink(missing_ok=True), own_log=own_log)
     finally:
         path.unlink(missing_ok=True)
         os.close(lock)
@@ -185,6 +188,7 @@ def _run(
     hosts: frozenset[str] | None = None,
     stays: bool = False,
     on_leave: Callable[[], None] = lambda: None,
+    own_log: bool = False,
 ) -> int:
     import uvicorn
 
@@ -203,7 +207,12 @@ def _run(
     async def main() -> None:
         engine = TorchEngine(ModelLibrary(plan.home.models), plan.settings)
         application = build_application(
-            engine, token=token, hosts=hosts, fingerprint=fingerprint(plan.settings), activity=activity
+            engine,
+            token=token,
+            hosts=hosts,
+            fingerprint=fingerprint(plan.settings),
+            activity=activity,
+            private=not stays,
         )
         server = uvicorn.Server(
             uvicorn.Config(
@@ -219,7 +228,9 @@ def _run(
             )
         )
         tasks = [asyncio.create_task(_prepare(engine, plan.model))]
-        tasks.append(asyncio.create_task(_watch(plan.settings, activity, server, on_leave, stays=stays)))
+        tasks.append(
+            asyncio.create_task(_watch(plan.settings, activity, server, on_leave, stays=stays, own_log=own_log))
+        )
         try:
             await server.serve([listener])
         finally:
@@ -242,7 +253,13 @@ async def _prepare(engine: Any, model: str) -> None:
 
 
 async def _watch(
-    settings: EngineSettings, activity: Activity, server: Any, on_leave: Callable[[], None], *, stays: bool
+    settings: EngineSettings,
+    activity: Activity,
+    server: Any,
+    on_leave: Callable[[], None],
+    *,
+    stays: bool,
+    own_log: bool,
 ) -> None:
     """Ends the server when it has been idle for long enough or was asked to leave, never in the middle of a reply.
 
@@ -250,7 +267,8 @@ async def _watch(
     """
     while True:
         await asyncio.sleep(0.1)
-        _trim_log()
+        if own_log:
+            _trim_log()
         idle = time.monotonic() - activity.last
         leaves = activity.asked_to_leave or (not stays and idle > settings.idle_minutes * 60)
         if leaves and not activity.running:
@@ -274,7 +292,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     os.umask(0o077)
     try:
-        return serve_private(Plan.from_json(sys.argv[1]))
+        return serve_private(Plan.from_json(sys.argv[1]), own_log=True)
     except ChatbotError as error:
         print(error, file=sys.stderr)  # noqa: T201  standard error is the log that the client reads
         return error.exit_code

@@ -1,6 +1,6 @@
 """The engine's server: the OpenAI chat protocol over any Engine, as a Starlette application.
 
-POST /v1/chat/completions · GET /v1/models · GET /health · POST /engine/warm · POST /engine/leave
+POST /v1/chat/completions · GET /v1/models · GET /health · POST /engine/warm · on the private socket POST /engine/leave
 
 Nothing here knows of torch or of sockets.
 """
@@ -34,11 +34,13 @@ def build_application(
     hosts: frozenset[str] | None = None,
     fingerprint: str = "",
     activity: Activity | None = None,
+    private: bool = False,
 ) -> ASGIApp:
     """The application.
 
     `token`: asked of every request. `hosts`: the only names that a Host header may carry; a page of another site that
     points its own name at this machine (DNS rebinding) is so kept out. `fingerprint`: of the engine's settings.
+    `private`: whoever can ask may also ask the process to leave.
     """
     handlers = _Handlers(engine, fingerprint, activity or Activity())
     application = Starlette(
@@ -47,7 +49,7 @@ def build_application(
             Route("/v1/models", handlers.list_models),
             Route("/health", handlers.report_health),
             Route("/engine/warm", handlers.warm, methods=["POST"]),
-            Route("/engine/leave", handlers.leave, methods=["POST"]),
+            *([Route("/engine/leave", handlers.leave, methods=["POST"])] if private else []),
         ],
         exception_handlers={404: _refuse_route, 405: _refuse_route, Exception: _confess},
     )
