@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from chatbot.engine.protocol import EngineModel, Finished, FinishReason, Piece, TokenLogprob
+from chatbot.engine.protocol import EngineModel, Finished, FinishReason, Health, Piece, TokenLogprob
 from chatbot.engine.wire import ERROR_CODES
 from chatbot.errors import ChatbotError, EngineError, EngineLost, EngineUnavailable, ModelNotFound, RequestRefused
 from chatbot.text import printable_line
@@ -112,6 +112,16 @@ def read_models(content: Any, context: int) -> list[EngineModel]:
             window = _find_context(entry) or context or _ORDINARY_CONTEXT
             models.append(EngineModel(name, min(window, context) if context else window))
     return models
+
+
+def read_health(content: Any) -> Health | None:
+    """What our own /health tells; None if `content` is anything else, which another server may well say."""
+    status = content.get("status") if isinstance(content, dict) else None
+    for known in ("starting", "loading", "ready", "failed"):
+        if status == known:
+            detail, model = (printable_line(str(content.get(name) or ""), 200) for name in ("detail", "model"))
+            return Health(known, detail, model)
+    return None
 
 
 def explain_refusal(status: int, body: bytes, place: str) -> ChatbotError:

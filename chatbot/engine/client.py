@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from chatbot.config import EngineSettings, Home, Settings
-from chatbot.engine.answers import StreamReader, explain_refusal, read_models
+from chatbot.engine.answers import StreamReader, explain_refusal, read_health, read_models
 from chatbot.engine.private import PrivateEngine
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
 from chatbot.engine.serving import list_models
-from chatbot.errors import ConfigError, EngineError, EngineLost, EngineUnavailable, RequestRefused
+from chatbot.errors import ChatbotError, ConfigError, EngineError, EngineLost, EngineUnavailable, RequestRefused
 from chatbot.models.library import ModelLibrary
 from chatbot.text import printable_line
 
@@ -44,10 +44,11 @@ class EngineClient:
         self._library = None if settings.url else ModelLibrary(home.models)
         if self._private is not None:
             transport = httpx.AsyncHTTPTransport(uds=str(self._private.socket))
-            self._root, self._place = "http://engine", "The engine"
+            self._root, self._address, self._place = "http://engine", "", "The engine"
         else:
             transport = None
-            self._root, self._place = _read_url(settings.url)
+            self._root, self._address = _read_url(settings.url)
+            self._place = f"The server {self._address}"
         token = settings.token.get_secret_value()
         if not (token.isascii() and token.isprintable()) or token != token.strip():
             raise ConfigError("engine.token has characters that no token has.", hint="Set CHATBOT_ENGINE_TOKEN anew.")
@@ -104,11 +105,10 @@ class EngineClient:
             content = await self._ask("GET", "/health", strict=self._private is None)
         except EngineUnavailable as error:
             return Health("failed", str(error))
-        except EngineError:
+        except ChatbotError:
             content = None
-        if content is not None and content.get("status") in {"starting", "loading", "ready", "failed"}:
-            detail, model = (printable_line(str(content.get(name) or ""), 200) for name in ("detail", "model"))
-            return Health(content["status"], detail, model)
+        if (told := read_health(content)) is not None:
+            return told
         if self._private is not None:
             return Health("starting", "starting" if self._private.is_running else "not running")
         return await self._judge_foreign()
@@ -137,10 +137,10 @@ class EngineClient:
         except httpx.HTTPError as error:
             if strict:
                 raise EngineUnavailable(f"{self._place} cannot be reached: {_reason(error)}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             if strict:
                 raise EngineError(f"{self._place} sent no JSON.") from None
-        except EngineError:
+        except ChatbotError:
             if strict:
                 raise
         return None
@@ -153,7 +153,9 @@ class EngineClient:
             return Health("failed", error.message)
         except EngineError as error:
             return Health("loading", error.message)
-        return Health("ready", urlsplit(self._root).netloc, found[0].name if found else "")
+        except ChatbotError as error:  # a 404 that speaks of models: no such address
+            return Health("failed", error.message)
+        return Health("ready", self._address, printable_line(found[0].name, 200) if found else "")
 
     def _explain_loss(self) -> EngineError:
         if self._private is None:
@@ -191,13 +193,14 @@ def describe_request(request: GenerationRequest, *, extended: bool) -> dict[str,
 
 
 def _read_url(url: str) -> tuple[str, str]:
-    """The root without /v1, and what to call the server in a message (a URL may hold a password: it is left out)."""
+    """The root without /v1, and the address to show (a URL may hold a password: it is left out)."""
     with suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname:
             path = parts.path.rstrip("/").removesuffix("/v1")
             port = f":{parts.port}" if parts.port else ""
-            return f"{parts.scheme}://{parts.netloc}{path}", f"The server {parts.hostname}{port}"
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            return f"{parts.scheme}://{parts.netloc}{path}", printable_line(f"{host}{port}", 200)
     raise ConfigError("engine.url is not an http address.", hint="It looks like http://127.0.0.1:8000/v1.")
 
 

@@ -58,7 +58,7 @@ class PrivateEngine:
             pause, started_at = _FIRST_PAUSE, time.monotonic()
             while True:
                 health = await ask("GET", "/health")
-                if health is not None and health.get("fingerprint") == self.fingerprint:
+                if isinstance(health, dict) and health.get("fingerprint") == self.fingerprint:
                     self._served = True
                     return
                 if health is not None:

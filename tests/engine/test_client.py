@@ -28,6 +28,7 @@ from chatbot.errors import (
 from chatbot.models.template import ChatMessage
 
 Serve = Callable[..., Awaitable[str]]
+AnswerPaths = Callable[[dict[str, str]], Awaitable[str]]
 REQUEST = GenerationRequest("scripted", (ChatMessage("user", "Hi"),))
 OK = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
@@ -56,17 +57,24 @@ async def connect(home: Home) -> AsyncGenerator[Callable[..., EngineClient], Non
 
 
 @pytest.fixture
-async def answer() -> AsyncGenerator[Callable[[str], Awaitable[str]], None]:
+def answer(answer_paths: AnswerPaths) -> Callable[[str], Awaitable[str]]:
     """A server that sends the given bytes to whoever asks, then hangs up; gives its URL."""
+    return lambda content: answer_paths({"": content})
+
+
+@pytest.fixture
+async def answer_paths() -> AsyncGenerator[AnswerPaths, None]:
+    """The same, with an answer for each path; that of "" is for all others."""
     servers: list[asyncio.Server] = []
 
-    async def start(content: str) -> str:
+    async def start(contents: dict[str, str]) -> str:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = await reader.readuntil(b"\r\n\r\n")
             for line in head.decode().lower().split("\r\n"):
                 if line.startswith("content-length:"):
                     await reader.readexactly(int(line.partition(":")[2]))
-            writer.write(content.encode())
+            path = head.decode().split(" ")[1]
+            writer.write((contents[path] if path in contents else contents[""]).encode())
             await writer.drain()
             writer.close()
 
@@ -259,6 +267,40 @@ async def test_nobody_there(connect: Callable[..., EngineClient]) -> None:
     with pytest.raises(EngineUnavailable):
         await client.models()
     assert (await client.health()).status == "failed"
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        '"OK"',
+        "true",
+        "null",
+        "[]",
+        "5",
+        "OK",
+        '{"status":{}}',
+        '{"status":["ready"]}',
+        '{"status":"ok"}',
+        "[" * 100_000,
+        None,
+    ],
+    ids=range(11),
+)
+@pytest.mark.parametrize("found", [True, False])
+async def test_health_never_raises(
+    health: str | None, found: bool, answer_paths: AnswerPaths, connect: Callable[..., EngineClient]
+) -> None:
+    unknown = refuse("404 Not Found", '{"error":{"message":"no such model or path"}}')
+    models = refuse("200 OK", '{"data":[{"id":"m\\u001b[31m"}]}') if found else unknown
+    url = await answer_paths({"/v1/models": models, "/health": unknown if health is None else refuse("200 OK", health)})
+    client = connect(url.replace("http://", "http://user:s3cret@"))
+    told = await client.health()
+    if found:
+        assert (told.status, told.detail) == ("ready", url.removeprefix("http://").removesuffix("/v1"))
+    else:
+        assert (told.status, told.detail) == ("failed", "no such model or path")
+    assert "\x1b" not in told.model
+    assert "s3cret" not in repr(told)
 
 
 @pytest.mark.parametrize("url", ["ftp://x/v1", "127.0.0.1:8000", "http://", "http://[", "http://x:99999/v1"])
