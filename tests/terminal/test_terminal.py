@@ -43,7 +43,7 @@ def test_a_turn_from_start_to_end(start: Callable[..., Terminal], server: dict[s
     terminal.write("Count, please 请数\r")
     terminal.until_shown("┃ Count, please 请数")
     terminal.until_shown("38 39 40")
-    terminal.until_shown("tokens/s")
+    terminal.until_shown("tok/s")
     terminal.write("\x11")  # Ctrl+Q
     terminal.until(lambda: terminal.has_ended, "the end")
     assert terminal.raw.rstrip().endswith(b"\x1b[?1049l") or b"\x1b[?1049l" in terminal.raw[-400:]

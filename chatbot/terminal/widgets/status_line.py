@@ -63,6 +63,8 @@ class StatusLine(Widget):
         right = self._describe_engine()
         parts = self._describe_turn()
         left = " · ".join(parts)
+        if Content(left).cell_length + right.cell_length + 2 > width:
+            right = self._describe_engine(short=True)
         while len(parts) > 1 and Content(left).cell_length + right.cell_length + 2 > width:
             parts.pop()  # the last ones matter least
             left = " · ".join(parts)
@@ -75,21 +77,26 @@ class StatusLine(Widget):
         parts = [printable_line(status.model, 40)]
         if status.window:
             about = "" if status.exact else "~"
-            parts.append(f"{about}{status.tokens:,}/{status.window:,} tokens ({100 * status.tokens // status.window}%)")
+            parts.append(f"{about}{status.tokens:,}/{status.window:,} ({100 * status.tokens // status.window}%)")
         if status.speed:
-            parts.append(f"{status.speed:.1f} tokens/s")
+            parts.append(f"{status.speed:.0f} tok/s" if status.speed >= 10 else f"{status.speed:.1f} tok/s")
         if status.first_token:
-            parts.append(f"first after {status.first_token:.2f} s")
+            parts.append(f"first {status.first_token:.1f} s" if status.first_token >= 0.1 else "first <0.1 s")
         if status.persona and status.persona != "default":
             parts.append(printable_line(status.persona, 30))
         return parts
 
-    def _describe_engine(self) -> Content:
+    def _describe_engine(self, *, short: bool = False) -> Content:
         status = self.status
+        stops = "" if short else " · Esc stops"
+        if status.writing and status.engine in {"loading", "starting"}:
+            return Content.assemble(("◌ ", "$warning"), status.engine + stops)
         if status.writing:
-            return Content.assemble(("● ", "$primary"), "writing · Esc stops")
+            return Content.assemble(("● ", "$primary"), "writing" + stops)
         dot, colour = _DOTS.get(status.engine, ("◌", "$warning"))
         words = printable_line(status.engine, 20)
         if status.engine == "failed" and status.detail:
-            words = printable_line(status.detail, 60)
+            words = "failed: " + printable_line(status.detail, 60)
+        if short and status.engine == "ready":
+            return Content.styled(dot, colour)
         return Content.assemble((f"{dot} ", colour), words)
