@@ -43,11 +43,14 @@ def run_chat(
     """Opens the chat and returns the exit code when the user leaves it.
 
     `conversation` is an id or the beginning of one; `latest` opens the newest. `open_manager` takes the place of
-    `chatbot.dialogue.opening.open_manager(settings, home)`, for tests and for other engines.
+    `chatbot.dialogue.opening.open_manager(settings, home)`, for tests and for other engines. Raises ChatbotError, after
+    the screen is gone, if the database could not be opened or what stood in the prompt could not be kept.
     """
     app = ChatApp(settings, home, conversation=conversation, latest=latest, open_manager=open_manager)
     gc.disable()  # what is made on the way to the first frame stays; the chat screen turns it on again
     app.run()
+    if app.failure is not None:
+        raise app.failure
     return app.return_code or 0
 
 
@@ -86,6 +89,7 @@ class ChatApp(App[None]):
         self.keys, self.problems = resolve_keys(settings.terminal.keys)
         self.background = Background(open_manager or self._open_manager)
         self._title_set = False
+        self.failure: ChatbotError | None = None
         self._choose_theme()
 
     def _open_manager(self) -> Manager:
@@ -121,6 +125,12 @@ class ChatApp(App[None]):
     def on_mount(self) -> None:
         self.theme = self._first_theme
         self.set_keymap(self.keys)
+
+    async def on_app_focus(self) -> None:
+        """The reader is back; meanwhile other programs may have kept conversations."""
+        screen = self.screen_stack[0]
+        if isinstance(screen, ChatScreen) and screen.manager is not None:
+            await screen.look_at_conversations()
 
     async def find_wanted(self, manager: Manager) -> str | None:
         """The conversation to begin with; asked once."""
@@ -158,14 +168,7 @@ class ChatApp(App[None]):
         """Leaves: running replies are stopped and keep their text, the draft is saved."""
         screen = self.screen_stack[0]
         if isinstance(screen, ChatScreen):
-            screen.leaving = True
-            turns = list(screen.turns.values())
-            for turn in turns:
-                turn.stop()
-            for turn in turns:
-                await turn.finished()
-            with contextlib.suppress(ChatbotError):
-                await screen.save_draft()
+            self.failure = await screen.leave()
         await self.background.close()
         if self._title_set and self._driver is not None:
             self._driver.write("\x1b[23;2t")

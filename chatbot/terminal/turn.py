@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chatbot.errors import ChatbotError
@@ -27,12 +28,19 @@ class RunningTurn:
         conversation_id: str | None,
         *,
         prompt: str = "",
+        edits: str | None = None,
+        known: frozenset[str] = frozenset(),
         on_start: Callable[[RunningTurn, ReplyStarted], object],
         on_text: Callable[[RunningTurn, str], object],
         on_end: Callable[[RunningTurn, ReplyEnded | None, ChatbotError | None], object],
     ) -> None:
         self.conversation_id = conversation_id
         self.prompt = prompt
+        self.edits = edits
+        """The message that the prompt replaces."""
+        self.known = known
+        """The messages that were there before it."""
+        self.began = datetime.now(UTC)
         self.reply: Message | None = None
         self.text = ""
         self.stopped = False

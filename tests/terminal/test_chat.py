@@ -33,7 +33,7 @@ async def test_a_turn_is_shown_and_kept(open_chat: Opener) -> None:
         kept = chat.manager.transcript(chat.screen.conversation.id)
         assert [message.content for message in kept] == chat.contents
         await chat.until(lambda: chat.screen.sidebar.conversations, "the conversation in the list")
-        await chat.until_shown("/2,048 tokens")
+        await chat.until_shown("/2,048 (")
 
 
 async def test_typing_works_before_the_database_is_open(open_chat: Opener) -> None:

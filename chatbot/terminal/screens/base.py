@@ -6,6 +6,7 @@ conversations, and the screen itself. They share the state that is declared here
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -53,6 +54,12 @@ class ChatBase(Screen[None]):
         self.has_all_messages = True
         self.leaving = False
         """True once the reader leaves: replies that end now have no screen to be shown on."""
+        self.failure: ChatbotError | None = None
+        """Why the database could not be opened."""
+        self.trouble = ""
+        """Why the model could not be loaded before it was needed; a reply that comes takes it back."""
+        self.engine_asked = asyncio.Event()
+        """Set when the engine's state should be looked at now."""
         self.retrying: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.undoing: Callable[[], Coroutine[Any, Any, None]] | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import re
 from typing import TYPE_CHECKING, ClassVar
@@ -13,9 +12,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
-from chatbot.errors import ChatbotError
 from chatbot.terminal.actions import ACTIONS, BY_NAME, BY_SLASH, show_keys
-from chatbot.terminal.screens.conversations import ConversationActions
+from chatbot.terminal.screens.opening import Opening
 from chatbot.terminal.widgets.message import MessageView
 from chatbot.terminal.widgets.notices import Completions, Notice, Queue
 from chatbot.terminal.widgets.prompt import Prompt
@@ -30,14 +28,15 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
 _SLASH = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
+_UNFINISHED = {"interrupted": "was interrupted", "failed": "failed"}
 _WITHOUT_LETTERS = frozenset({"send", "newline"})
-_HEALTH_INTERVAL = 0.5  # seconds while the model is not ready, ten times that when it is
 
 
-class ChatScreen(ConversationActions):
+class ChatScreen(Opening):
     """The one screen of the application; everything else is laid over it."""
 
     AUTO_FOCUS = "#prompt"
+    _unknown = False  # whether the notice is about an unknown command in the prompt
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(action.keys, f"perform('{action.name}')", action.title, id=action.name, show=False, priority=True)
         for action in ACTIONS
@@ -69,35 +68,6 @@ class ChatScreen(ConversationActions):
             self.notify(problem, severity="warning", markup=False, timeout=10)
         self.attempt(self.open_database)
 
-    async def open_database(self) -> None:
-        manager = await self.background.open()
-        # A full collection among all that the libraries are made of held up the keys for 60 to 80 ms.
-        gc.freeze()
-        gc.set_threshold(20_000, 10, 50)
-        asyncio_warm = asyncio.ensure_future(manager.warm())
-        self.run_worker(self._watch_engine(asyncio_warm), group="engine", exclusive=True)
-        self.prompt.set_past(await self.call(manager.prompt_history))
-        await self.refresh_conversations()
-        await self.open_conversation(await self.app.find_wanted(manager), first=True)
-        if self.queue:
-            await self._send_next()
-
-    async def _watch_engine(self, warm: asyncio.Future[None]) -> None:
-        """Keeps the status line's word about the engine true."""
-        manager = self.manager
-        while manager is not None:
-            if warm.done() and not warm.cancelled() and isinstance(warm.exception(), ChatbotError):
-                self.status.change(engine="failed", detail=str(warm.exception()))
-            else:
-                try:
-                    health = await manager.engine_health()
-                    self.status.change(engine=health.status, detail=health.detail)
-                except ChatbotError as error:
-                    self.status.change(engine="failed", detail=error.message)
-            if self.turn is not None and self.turn.reply and (view := self.transcript.find(self.turn.reply.id)):
-                view.wait(self.describe_wait())
-            await asyncio.sleep(_HEALTH_INTERVAL * (10 if self.status.status.engine == "ready" else 1))
-
     async def action_perform(self, name: str, argument: str = "") -> None:
         """One of ACTIONS by name; it runs beside the keys, and an error of ours is shown."""
         if name in {"scroll_back", "scroll_forward", "to_top", "to_end"} and isinstance(self.focused, OptionList):
@@ -122,11 +92,15 @@ class ChatScreen(ConversationActions):
             await self.action_perform(BY_SLASH[command[1]].name, (command[2] or "").strip())
         else:
             self.prompt.load(text + self.prompt.full_text)
+            self._unknown = True
             self.notice.show_note(f"There is no command /{command[1]}; /help lists them. A space before it sends it.")
 
     def on_prompt_edited(self, event: Prompt.Edited) -> None:
         event.stop()
         typed = self.prompt.text
+        if not typed and self._unknown:
+            self._unknown = False
+            self.notice.hide()
         if typed.startswith("/") and " " not in typed and "\n" not in typed:
             self.completions.show(typed, self.keys)
         else:
@@ -208,10 +182,11 @@ class ChatScreen(ConversationActions):
         self.query_one("#welcome").display = empty and self.turn is None
         self.transcript.display = not empty
         last = self.transcript.last
-        if last is not None and last.role == "assistant" and last.status == "interrupted" and self.turn is None:
+        if last is not None and last.role == "assistant" and last.status in _UNFINISHED and self.turn is None:
             keys = self.keys
             self.notice.show_note(
-                f"This reply was interrupted. {show_keys(keys['continue_reply']) or '/continue'} continues it, "
+                f"This reply {_UNFINISHED[last.status]}. "
+                f"{show_keys(keys['continue_reply']) or '/continue'} continues it, "
                 f"{show_keys(keys['regenerate']) or '/regenerate'} makes a new one, /drop removes it."
             )
         self.show_below()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chatbot.store.records import Conversation
 
 DRAFT_DELAY = 0.4  # seconds after the last key
+DRAFT_RETRY = 5.0  # seconds after a write that failed
 
 
 class ConversationActions(MessageActions):
@@ -24,6 +25,7 @@ class ConversationActions(MessageActions):
 
     _draft_timer: Timer | None = None
     _saved_draft = ""
+    _draft_failed = False
 
     async def open_conversation(self, conversation_id: str | None, *, first: bool = False) -> None:
         """Shows a conversation, or an empty one. A reply that is being written elsewhere goes on.
@@ -89,6 +91,8 @@ class ConversationActions(MessageActions):
         found = await self.call(
             self.manager.conversations, text=sidebar.text, archived=sidebar.archived, limit=sidebar.limit
         )
+        if found == sidebar.conversations and sidebar.current == self.conversation_id:
+            return
         sidebar.show(found, self.conversation_id)
         for conversation in found:
             if conversation.id == self.conversation_id:
@@ -191,7 +195,19 @@ class ConversationActions(MessageActions):
         self._draft_timer = self.set_timer(DRAFT_DELAY, self._save_draft_now)
 
     def _save_draft_now(self) -> None:
-        self.attempt(self.save_draft)
+        self.attempt(self._try_to_save_draft)
+
+    async def _try_to_save_draft(self) -> None:
+        """Again and again, until there is space; said once, and nothing else that can be tried again is forgotten."""
+        try:
+            await self.save_draft()
+        except ChatbotError as error:
+            if not self._draft_failed:
+                self.tell(f"What you write cannot be kept yet. {error.message}", severity="warning")
+            self._draft_failed = True
+            self._draft_timer = self.set_timer(DRAFT_RETRY, self._save_draft_now)
+        else:
+            self._draft_failed = False
 
     async def save_draft(self) -> None:
         """Keeps what is written and what is queued, as one draft of the open conversation."""
@@ -199,5 +215,7 @@ class ConversationActions(MessageActions):
             return
         draft = "\n\n".join(filter(None, [*self.queue, self.prompt.full_text]))
         if draft != self._saved_draft:
-            self._saved_draft = draft
-            await self.call(self.manager.save_draft, self.conversation_id, draft)
+            place = self.conversation_id
+            await self.call(self.manager.save_draft, place, draft)
+            if place == self.conversation_id:
+                self._saved_draft = draft

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatbot.terminal.actions import show_keys
-from chatbot.terminal.screens.turns import TurnActions
+from chatbot.terminal.screens.failures import FailureActions
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _HINT = "c copy · k code · e edit · r regenerate · ←→ alternatives · d delete · Esc back"
 
 
-class MessageActions(TurnActions):
+class MessageActions(FailureActions):
     """What has to do with messages that are there. Without a selection, the newest one that fits is meant."""
+
+    _stepped: str | None = None
 
     def newest(self, role: str) -> Message | None:
         """The selected message, else the newest of `role`."""
@@ -98,9 +100,12 @@ class MessageActions(TurnActions):
         await self.step_sibling(+1)
 
     async def step_sibling(self, step: int) -> None:
-        """Shows the alternative before or after; without a selection, of the newest message that has any."""
+        """Shows the alternative before or after; without a selection, of the message that was stepped last, so
+        that the way back works, else of the newest that has any."""
         messages = self.transcript.messages
-        message = self.transcript.selected or next((one for one in reversed(messages) if one.siblings > 1), None)
+        several = [one for one in messages if one.siblings > 1]
+        stepped = next((one for one in several if one.id == self._stepped), several[-1] if several else None)
+        message = self.transcript.selected or stepped
         if self.manager is None or message is None or message.siblings < 2:
             self.tell("There is no alternative here; regenerate makes one.")
             return
@@ -108,13 +113,16 @@ class MessageActions(TurnActions):
             self.tell("A reply is being written; Esc stops it.")
             return
         if not 1 <= message.sibling + step <= message.siblings:
+            self.tell(f"This is the {'last' if step > 0 else 'first'} of {message.siblings} alternatives.")
             return
         selected = self.transcript.selected is not None
         place = messages.index(message)
         self.conversation = await self.call(self.manager.choose_sibling, message.id, step)
         await self.reload_messages()
-        if selected and place < len(self.transcript.messages):
-            self.transcript.select(self.transcript.messages[place].id)
+        if place < len(self.transcript.messages):
+            self._stepped = self.transcript.messages[place].id
+            if selected:
+                self.transcript.select(self._stepped)
 
     async def action_delete_turn(self) -> None:
         """Deletes a message of the user with its reply, or a reply with the message it answers."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from chatbot.dialogue.events import ReplyEnded, ReplyStarted, TurnEvent
+    from chatbot.store.records import Conversation
 
 FRAME = 1 / 20
 
@@ -35,18 +36,23 @@ class TurnActions(ChatBase):
             return
         if self.editing is not None:
             message_id, self.editing = self.editing, None
-            self.start_turn(self.manager.edit(message_id, text), prompt=text)
+            self.start_turn(self.manager.edit(message_id, text), prompt=text, edits=message_id)
         else:
             turn = self.manager.reply(self.conversation_id, text, persona=self.persona)
             self.start_turn(turn, prompt=text)
 
-    def start_turn(self, events: AsyncGenerator[TurnEvent, None], *, prompt: str = "") -> None:
+    def start_turn(
+        self, events: AsyncGenerator[TurnEvent, None], *, prompt: str = "", edits: str | None = None
+    ) -> None:
         self.notice.hide()
+        self.engine_asked.set()
         self.undoing = None
         turn = RunningTurn(
             events,
             self.conversation_id,
             prompt=prompt,
+            edits=edits,
+            known=frozenset(message.id for message in self.transcript.messages),
             on_start=self._adopt,
             on_text=lambda turn, text: self._ask_frame(turn),  # noqa: ARG005
             on_end=lambda turn, ended, failure: self.call_later(self._show_end, turn, ended, failure),
@@ -60,15 +66,19 @@ class TurnActions(ChatBase):
 
         reply = event.reply
         if self.conversation is None:
-            self.queues[reply.conversation_id] = self.queues.pop(None, [])
-            if self.manager is not None:
-                manager = self.manager
-                self.attempt(lambda: self.call(manager.save_draft, None, ""))
-            self.conversation = Conversation(
-                reply.conversation_id, "", self.persona, reply.created, reply.created, reply.id
+            self.begin_conversation(
+                Conversation(reply.conversation_id, "", self.persona, reply.created, reply.created, reply.id)
             )
-        if self.conversation.id == reply.conversation_id:
+        if self.conversation_id == reply.conversation_id:
             self.call_later(self._show_start, turn, event)
+
+    def begin_conversation(self, conversation: Conversation) -> None:
+        """What stood at the empty conversation's prompt is its first message now, and a draft no longer."""
+        self.queues[conversation.id] = self.queues.pop(None, [])
+        self.conversation = conversation
+        if self.manager is not None:
+            manager = self.manager
+            self.attempt(lambda: self.call(manager.save_draft, None, ""))
 
     async def _show_start(self, turn: RunningTurn, event: ReplyStarted) -> None:
         if turn.conversation_id != self.conversation_id or self.leaving:
@@ -76,7 +86,7 @@ class TurnActions(ChatBase):
         context = event.context
         self.status.change(tokens=context.tokens, window=context.window, exact=context.exact, model=event.reply.model)
         known = {message.id for message in self.transcript.messages}
-        if event.user is not None and event.user.id not in known and event.user.parent_id in {None, self._tip_id}:
+        if event.user is not None and event.user.id not in known and event.user.parent_id == self._tip_id:
             await self.transcript.add(event.user)
         elif event.reply.id not in known and event.reply.parent_id != self._tip_id:
             await self.reload_messages()  # a new branch began above: what stood below is off the screen
@@ -122,12 +132,14 @@ class TurnActions(ChatBase):
         if here:
             self.status.change(writing=self.turn is not None)
             if ended is not None:
+                self.trouble = ""
+                self.engine_asked.set()
                 self.transcript.replace(ended.reply)
                 self.status.take_generation(ended.reply.generation)
             elif self.conversation is not None:
                 await self.attempt_reload()
         if failure is not None:
-            await self._show_failure(turn, failure, here)
+            await self.show_failure(turn, failure, here)
         try:
             await self.refresh_conversations()
         except ChatbotError as error:
@@ -137,45 +149,6 @@ class TurnActions(ChatBase):
         elif not here and ended is not None and turn.conversation_id:
             self.tell(f"Answered: {ended.title or 'another conversation'}")
         self.show_queue()
-
-    async def _show_failure(self, turn: RunningTurn, failure: ChatbotError, here: bool) -> None:
-        """The error in place. What the user wrote stands in the database, or else goes back to the prompt."""
-        if not here:
-            self.tell(failure.message, severity="error")
-            return
-        kept = not turn.prompt or await self._is_kept(turn)
-        if not kept:
-            rest = self.prompt.full_text
-            self.prompt.load("\n\n".join(filter(None, [turn.prompt, rest])))
-        self.fail(failure, self._retry_reply if kept else None)
-        self.show_state()
-
-    async def _is_kept(self, turn: RunningTurn) -> bool:
-        """Whether the prompt of a failed turn reached the database; a conversation that it began is opened then."""
-        from chatbot.dialogue.turn import storable
-
-        manager = self.manager
-        if manager is None:
-            return False
-        said = storable(turn.prompt)
-        try:
-            if self.conversation is None:
-                latest = await self.call(manager.latest_conversation)
-                newest = await self.call(manager.transcript, latest.id, limit=1) if latest else []
-                if latest is None or [one.content for one in newest] != [said]:
-                    return False
-                self.conversation = latest
-                self.queues[latest.id] = self.queues.pop(None, [])
-                await self.reload_messages()
-        except ChatbotError:
-            return False
-        return any(one.role == "user" and one.content == said for one in self.transcript.messages[-2:])
-
-    async def _retry_reply(self) -> None:
-        """After a failure: the newest reply again, or one for the newest message if there is none."""
-        last = self.transcript.last
-        if self.manager is not None and last is not None and self.turn is None:
-            self.start_turn(self.manager.regenerate(last.id))
 
     async def attempt_reload(self) -> None:
         try:
@@ -217,8 +190,14 @@ class TurnActions(ChatBase):
             self.editing = None
             self.notice.hide()
             self.prompt.clear_all()
+        elif self.sidebar.has_filter_focus:
+            self.sidebar.clear_filter()
+            self.prompt.focus()
         elif self.transcript.selected is not None or not self.prompt.has_focus:
-            self.transcript.select(None)
+            if self.transcript.selected is not None:
+                self.transcript.select(None)
+                self.notice.hide()
+                self.show_state()
             self.prompt.focus()
         else:
             self.notice.hide()
@@ -267,15 +246,10 @@ class TurnActions(ChatBase):
             self.prompt.load("\n\n".join(filter(None, [self.queue.pop(), rest])))
             self.show_queue()
 
-    async def action_retry(self) -> None:
-        again, self.retrying = self.retrying, None
-        if again is None:
-            self.tell("Nothing failed.")
-        else:
-            self.notice.hide()
-            await again()
-
     # What the other parts of the screen provide.
+    async def show_failure(self, turn: RunningTurn, failure: ChatbotError, here: bool) -> None:
+        raise NotImplementedError
+
     def save_draft_soon(self) -> None:
         raise NotImplementedError
 

@@ -48,7 +48,7 @@ class Sidebar(Vertical):
         self.limit = PAGE
         self.archived = False
         self.conversations: list[Conversation] = []
-        self._current: str | None = None
+        self.current: str | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Conversations"), id="sidebar-title")
@@ -64,6 +64,14 @@ class Sidebar(Vertical):
         return self.query_one(Input).value
 
     @property
+    def has_filter_focus(self) -> bool:
+        return self.query_one(Input).has_focus
+
+    def clear_filter(self) -> None:
+        """Lists everything again."""
+        self.query_one(Input).value = ""
+
+    @property
     def highlighted(self) -> Conversation | None:
         """The conversation under the list's cursor."""
         index = self.list.highlighted
@@ -73,7 +81,7 @@ class Sidebar(Vertical):
     def show(self, conversations: Sequence[Conversation], current: str | None) -> None:
         """Lists `conversations`; the cursor stays on the same one, or goes to the open one."""
         self.conversations = list(conversations)
-        self._current = current
+        self.current = current
         kept = self.highlighted_id() or current
         self.query_one("#sidebar-title", Static).update(Content("Archived" if self.archived else "Conversations"))
         options: list[Option | None] = []
