@@ -142,7 +142,10 @@ def _read_weights(folder: ModelFolder, device: torch.device, dtype: torch.dtype)
             raise ModelDamaged(f"{damaged}: {reason}", hint=hint) from error
         if isinstance(error, ValueError | KeyError | AttributeError | ImportError):
             raise ModelRefused(f"{folder.name} cannot be loaded as a chat model: {reason}") from error
-        raise
+        # Numbers that make no model: a head count of zero divides by it, a negative size trips an assertion.
+        raise ModelDamaged(
+            f"{folder.name} in {folder.path} is damaged: {type(error).__name__} while it was read.", hint=hint
+        ) from error
 
 
 def _read_end_ids(module: Any) -> frozenset[int]:

@@ -19,6 +19,7 @@ from chatbot.config import EngineSettings
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
 from chatbot.engine.serving import list_models
 from chatbot.errors import ChatbotError, EngineError, OutOfMemory, RequestRefused
+from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.engine.loading import LoadedModel
@@ -40,6 +41,7 @@ class TorchEngine:
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._freed = asyncio.Condition()
+        self._room = asyncio.Lock()
         self._scheduler: Scheduler | None = None
 
     @property
@@ -73,7 +75,11 @@ class TorchEngine:
 
     async def prepare(self) -> None:
         """Reads the libraries, so that the first model need not wait for them."""
-        await asyncio.get_running_loop().run_in_executor(self._loader, self._import_libraries)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._loader, self._import_libraries)
+        except Exception as error:
+            self._health = Health("failed", f"PyTorch cannot be read: {printable_line(str(error), 200)}")
+            raise
 
     async def warm(self, model: str) -> None:
         task = self._start_loading(model)
@@ -149,13 +155,21 @@ class TorchEngine:
 
             model = await loop.run_in_executor(self._loader, load_model, folder, self._settings)
         except ChatbotError as error:
-            # With another model at work the engine as a whole has not failed.
-            ready = next(reversed(self._models.values()), None)
-            self._health = Health("ready", ready.detail, ready.name) if ready else Health("failed", str(error), name)
+            self._tell_failure(name, error)
             raise
+        except Exception as error:
+            _log.exception("%s cannot be loaded", name)
+            told = EngineError(f"{name} cannot be loaded ({type(error).__name__}).", hint="The engine's log says more.")
+            self._tell_failure(name, told)
+            raise told from error
         self._models[name] = model
         self._health = Health("ready", model.detail, name)
         return model
+
+    def _tell_failure(self, name: str, error: ChatbotError) -> None:
+        """With another model at work the engine as a whole has not failed."""
+        ready = next(reversed(self._models.values()), None)
+        self._health = Health("ready", ready.detail, ready.name) if ready else Health("failed", str(error), name)
 
     def _make_room(self) -> bool:
         """Lets the least recently used idle model go if there are too many; False while all are at work."""

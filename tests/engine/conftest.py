@@ -134,9 +134,9 @@ async def start_engine(tiny_models: Path) -> AsyncGenerator[Callable[..., TorchE
     """Makes torch engines over the tiny models, with settings as keywords, and closes them."""
     engines: list[TorchEngine] = []
 
-    def start(library: Path | None = None, **settings: Any) -> TorchEngine:
+    def start(library: Path | ModelLibrary = tiny_models, **settings: Any) -> TorchEngine:
         chosen = EngineSettings(**{"device": "cpu", "threads": 1, **settings})
-        engines.append(TorchEngine(ModelLibrary(library or tiny_models), chosen))
+        engines.append(TorchEngine(library if isinstance(library, ModelLibrary) else ModelLibrary(library), chosen))
         return engines[-1]
 
     yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling, TokenLogprob
 from chatbot.engine.torch_engine import TorchEngine
-from chatbot.errors import ModelDamaged, ModelNotFound, RequestRefused
+from chatbot.errors import EngineError, ModelDamaged, ModelError, ModelNotFound, RequestRefused
+from chatbot.models.library import ModelFolder, ModelLibrary
 from chatbot.models.template import ChatMessage, ChatTemplate
 
 QUESTIONS = ("Why is the sky blue?", "天空为什么是蓝色的？", "Tell me a story about light 😀, please. " * 5)
@@ -199,3 +201,61 @@ async def test_damaged_weights_are_told(
     tiny.write_manifest(weights.parent, 512)  # the sizes fit: only the loader can see the damage
     with pytest.raises(ModelDamaged, match="broken"):
         await read(start_engine(tmp_path / "models"), ask("Hi", "broken"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_key_value_heads": 0}, {"vocab_size": -84}, {"hidden_size": 0}, {"num_hidden_layers": "x"}],
+    ids=str,
+)
+async def test_a_damaged_configuration_is_told(
+    change: dict[str, Any], tmp_path: Path, start_engine: Callable[..., TorchEngine], tiny: Any
+) -> None:
+    path = tiny.build_model(tmp_path / "models" / "broken") / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    tiny.write_manifest(path.parent, 512)
+    engine = start_engine(tmp_path / "models")
+    for _ in range(2):
+        with pytest.raises(ModelError, match="broken"):
+            await read(engine, ask("Hi", "broken"))
+        assert (await engine.health()).status == "failed"
+
+
+async def test_whatever_a_load_raises_is_told(tiny_models: Path, start_engine: Callable[..., TorchEngine]) -> None:
+    class Failing(ModelLibrary):
+        def find(self, name: str) -> ModelFolder:
+            if name == "gpt2":
+                raise ZeroDivisionError("odd")
+            return super().find(name)
+
+    engine = start_engine(Failing(tiny_models))
+    with pytest.raises(EngineError, match="ZeroDivisionError"):
+        await read(engine, ask("Hi", "gpt2"))
+    assert (await engine.health()).status == "failed"
+    await read(engine, ask("Hi", max_tokens=2))
+    with pytest.raises(EngineError):
+        await read(engine, ask("Hi", "gpt2"))
+    assert ((await engine.health()).status, (await engine.health()).model) == ("ready", "llama")
+
+
+async def test_flipped_bits_are_named_and_not_answered_with(
+    start_engine: Callable[..., TorchEngine], tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    folder = tiny.build_model(tmp_path / "m", "llama")
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 0x40
+    weights.write_bytes(bytes(content))
+    engine = start_engine(tmp_path)
+    with pytest.raises(ModelDamaged, match=r"model\.safetensors"):
+        await read(engine, ask("hello", model="m"))
+    assert (await engine.health()).status == "failed"
+
+
+async def test_many_models_at_once_never_hold_more_than_two(
+    start_engine: Callable[..., TorchEngine], tiny_models: Path
+) -> None:
+    engine = start_engine()
+    names = ("llama", "gpt2", "qwen2", "mistral")
+    await asyncio.gather(*(read(engine, ask("hello", model=name)) for name in names))
+    assert len(engine._models) <= 2
