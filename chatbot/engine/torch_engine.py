@@ -146,7 +146,7 @@ class TorchEngine:
             return model
         loop = asyncio.get_running_loop()
         try:
-            folder = await asyncio.to_thread(self._library.find, name)
+            folder = await asyncio.to_thread(self._library.find_verified, name)
             async with self._freed:
                 await self._freed.wait_for(self._make_room)
             self._health = Health("loading", f"reading {name}", name)

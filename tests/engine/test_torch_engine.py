@@ -223,10 +223,10 @@ async def test_a_damaged_configuration_is_told(
 
 async def test_whatever_a_load_raises_is_told(tiny_models: Path, start_engine: Callable[..., TorchEngine]) -> None:
     class Failing(ModelLibrary):
-        def find(self, name: str) -> ModelFolder:
+        def find_verified(self, name: str, on_bytes: Any = None) -> ModelFolder:
             if name == "gpt2":
                 raise ZeroDivisionError("odd")
-            return super().find(name)
+            return super().find_verified(name, on_bytes)
 
     engine = start_engine(Failing(tiny_models))
     with pytest.raises(EngineError, match="ZeroDivisionError"):
@@ -259,3 +259,14 @@ async def test_many_models_at_once_never_hold_more_than_two(
     names = ("llama", "gpt2", "qwen2", "mistral")
     await asyncio.gather(*(read(engine, ask("hello", model=name)) for name in names))
     assert len(engine._models) <= 2
+
+
+async def test_one_flipped_bit_is_told(tmp_path: Path, start_engine: Callable[..., TorchEngine], tiny: Any) -> None:
+    weights = tiny.build_model(tmp_path / "models" / "broken") / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # the file is as long as before, and any loader takes it
+    weights.write_bytes(content)
+    engine = start_engine(tmp_path / "models")
+    with pytest.raises(ModelDamaged, match=r"model\.safetensors"):
+        await read(engine, ask("Hi", "broken"))
+    assert engine.loaded == ()
