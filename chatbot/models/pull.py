@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from chatbot.errors import InvalidInput, ModelDamaged, ModelNotFound, ModelRefused, SourceUnreachable
+from chatbot.errors import InvalidInput, ModelDamaged, ModelError, ModelNotFound, ModelRefused, SourceUnreachable
 from chatbot.models.catalogue import CatalogueEntry, HubSource, PackageSource, find_entry, read_catalogue
 from chatbot.models.gguf_conversion import convert_gguf
 from chatbot.models.hub_source import ask_hub, fetch_repository
@@ -30,8 +30,8 @@ def pull_model(
     """The model `name` of the catalogue, fetched if it is not here yet, or anew if `force`.
 
     Without `force` a model that is here costs no network and no more than a look at its files. `endpoint` is the hub to
-    ask, if not the one that HF_ENDPOINT names. Raises ModelNotFound, ModelDamaged, ModelError, or SourceUnreachable
-    with the reason of each source.
+    ask, if not the one that HF_ENDPOINT names. Raises ModelError with the reason of each
+    source: SourceUnreachable if none was reached, else of the kind of the last that was.
     """
     reporter = reporter or SilentReporter()
     if not force and (model := _find_present(library, name)):
@@ -40,17 +40,25 @@ def pull_model(
     with lock_library(library, reporter):
         if not force and (model := _find_present(library, name)):
             return model  # the process that we waited for fetched it
-        reasons = []
+        refusals: list[tuple[str, ModelError]] = []
         for source in entry.sources:
             try:
                 return _pull_from(source, entry, library, reporter, endpoint)
             except (SourceUnreachable, ModelDamaged, ModelNotFound, ModelRefused) as error:
                 reporter.say(f"{source.title} is passed over: {error.message}")
-                reasons.append(f"{source.title}: {error.message}")
-    raise SourceUnreachable(
-        f"No source of {name} gave the model. " + " ".join(reasons),
-        hint="Check the network, or add a copy with `chatbot models add PATH`.",
-    )
+                refusals.append((source.title, error))
+    raise _explain(name, refusals)
+
+
+def _explain(name: str, refusals: list[tuple[str, ModelError]]) -> ModelError:
+    """One error for all sources. The network is to blame only if none of them was reached: a source that answered
+    with something wrong says more, so the last of these gives the kind and the hint."""
+    message = f"No source of {name} gave the model. " + " ".join(f"{title}: {one.message}" for title, one in refusals)
+    answered = [error for _, error in refusals if not isinstance(error, SourceUnreachable)]
+    if not answered:
+        hint = refusals[-1][1].hint if refusals else ""
+        return SourceUnreachable(message, hint=hint or "Check the network, or add a copy with `chatbot models add PATH`.")
+    return type(answered[-1])(message, hint=answered[-1].hint or "Add a copy with `chatbot models add PATH`.")
 
 
 def _find_present(library: ModelLibrary, name: str) -> ModelFolder | None:

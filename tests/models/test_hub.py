@@ -110,7 +110,7 @@ def test_a_broken_download_goes_on_where_it_stopped(hub: HubImitation, library: 
 
 def test_a_file_that_is_not_the_catalogues_is_refused(hub: HubImitation, library: ModelLibrary) -> None:
     catalogue = describe_model(HubSource(repository=REPOSITORY, files={"model.safetensors": "0" * 64}))
-    with pytest.raises(SourceUnreachable, match="not the file that the catalogue names"):
+    with pytest.raises(ModelDamaged, match="not the file that the catalogue names"):
         pull_model(library, "tiny", catalogue=catalogue, endpoint=hub.endpoint)
     assert library.list() == []
 

