@@ -56,8 +56,8 @@ def _explain(name: str, refusals: list[tuple[str, ModelError]]) -> ModelError:
     message = f"No source of {name} gave the model. " + " ".join(f"{title}: {one.message}" for title, one in refusals)
     answered = [error for _, error in refusals if not isinstance(error, SourceUnreachable)]
     if not answered:
-        hint = refusals[-1][1].hint if refusals else ""
-        return SourceUnreachable(message, hint=hint or "Check the network, or add a copy with `chatbot models add PATH`.")
+        hint = "Check the network, or add a copy with `chatbot models add PATH`."
+        return SourceUnreachable(message, hint=refusals[-1][1].hint or hint if refusals else hint)
     return type(answered[-1])(message, hint=answered[-1].hint or "Add a copy with `chatbot models add PATH`.")
 
 
