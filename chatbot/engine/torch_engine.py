@@ -40,6 +40,7 @@ class TorchEngine:
         self._loader = ThreadPoolExecutor(1, "loader")
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._seat = asyncio.Lock()
         self._freed = asyncio.Condition()
         self._room = asyncio.Lock()
         self._scheduler: Scheduler | None = None
@@ -147,13 +148,15 @@ class TorchEngine:
         loop = asyncio.get_running_loop()
         try:
             folder = await asyncio.to_thread(self._library.find_verified, name)
-            async with self._freed:
-                await self._freed.wait_for(self._make_room)
-            self._health = Health("loading", f"reading {name}", name)
-            await loop.run_in_executor(self._loader, self._import_libraries)
-            from chatbot.engine.loading import load_model
+            async with self._seat:  # the room that was made is this model's: nobody else may take it meanwhile
+                async with self._freed:
+                    await self._freed.wait_for(self._make_room)
+                self._health = Health("loading", f"reading {name}", name)
+                await loop.run_in_executor(self._loader, self._import_libraries)
+                from chatbot.engine.loading import load_model
 
-            model = await loop.run_in_executor(self._loader, load_model, folder, self._settings)
+                model = await loop.run_in_executor(self._loader, load_model, folder, self._settings)
+                self._models[name] = model
         except ChatbotError as error:
             self._tell_failure(name, error)
             raise
@@ -162,7 +165,6 @@ class TorchEngine:
             told = EngineError(f"{name} cannot be loaded ({type(error).__name__}).", hint="The engine's log says more.")
             self._tell_failure(name, told)
             raise told from error
-        self._models[name] = model
         self._health = Health("ready", model.detail, name)
         return model
 

@@ -239,7 +239,7 @@ async def test_whatever_a_load_raises_is_told(tiny_models: Path, start_engine: C
 
 
 async def test_flipped_bits_are_named_and_not_answered_with(
-    start_engine: Callable[..., TorchEngine], tiny: SimpleNamespace, tmp_path: Path
+    start_engine: Callable[..., TorchEngine], tiny: Any, tmp_path: Path
 ) -> None:
     folder = tiny.build_model(tmp_path / "m", "llama")
     weights = folder / "model.safetensors"
@@ -252,21 +252,13 @@ async def test_flipped_bits_are_named_and_not_answered_with(
     assert (await engine.health()).status == "failed"
 
 
-async def test_many_models_at_once_never_hold_more_than_two(
-    start_engine: Callable[..., TorchEngine], tiny_models: Path
-) -> None:
+async def test_many_models_at_once_never_hold_more_than_two(start_engine: Callable[..., TorchEngine]) -> None:
     engine = start_engine()
     names = ("llama", "gpt2", "qwen2", "mistral")
-    await asyncio.gather(*(read(engine, ask("hello", model=name)) for name in names))
-    assert len(engine._models) <= 2
-
-
-async def test_one_flipped_bit_is_told(tmp_path: Path, start_engine: Callable[..., TorchEngine], tiny: Any) -> None:
-    weights = tiny.build_model(tmp_path / "models" / "broken") / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1  # the file is as long as before, and any loader takes it
-    weights.write_bytes(content)
-    engine = start_engine(tmp_path / "models")
-    with pytest.raises(ModelDamaged, match=r"model\.safetensors"):
-        await read(engine, ask("Hi", "broken"))
-    assert engine.loaded == ()
+    replies = asyncio.gather(*(read(engine, ask("hello", model=name)) for name in names))
+    most = 0
+    while not replies.done():
+        most = max(most, len(engine.loaded))
+        await asyncio.sleep(0.001)
+    assert len(await replies) == 4
+    assert most == 2
