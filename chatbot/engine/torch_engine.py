@@ -42,7 +42,6 @@ class TorchEngine:
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._seat = asyncio.Lock()
         self._freed = asyncio.Condition()
-        self._room = asyncio.Lock()
         self._scheduler: Scheduler | None = None
 
     @property
