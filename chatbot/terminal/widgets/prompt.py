@@ -30,7 +30,7 @@ _CHIP = re.compile(r"\[pasted \d+ (?:lines?|characters) #(\d+)\]")
 _EDITING = {
     key: binding.action
     for binding in TextArea.BINDINGS
-    if isinstance(binding, Binding)
+    if isinstance(binding, Binding) and binding.action != "copy"  # with nothing selected, others have a use for its key
     for key in binding.key.split(",")
 }
 
