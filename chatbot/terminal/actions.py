@@ -56,7 +56,7 @@ ACTIONS = (
     Action("rename", "Rename the conversation", "Conversations", "f4", slash="rename", argument="[TITLE]"),
     Action("pin", "Pin or unpin the conversation", "Conversations", "alt+p", slash="pin"),
     Action("archive", "Archive or un-archive the conversation", "Conversations", "alt+a", slash="archive"),
-    Action("toggle_archived", "Switch to the archived conversations and back", "Conversations", "", slash="archived"),
+    Action("toggle_archived", "Show the archived conversations, or not", "Conversations", "", slash="archived"),
     Action("delete_conversation", "Delete the conversation", "Conversations", "", slash="remove"),
     Action("choose_persona", "Choose the persona", "Chat", "", slash="persona", argument="[NAME]"),
     Action("choose_theme", "Choose the theme", "Chat", "", slash="theme", argument="[NAME]"),
@@ -70,14 +70,14 @@ BY_NAME: Mapping[str, Action] = {action.name: action for action in ACTIONS}
 BY_SLASH: Mapping[str, Action] = {action.slash: action for action in ACTIONS if action.slash}
 
 _MODIFIERS = frozenset({"ctrl", "alt", "shift", "super", "hyper", "meta"})
-_ARROWS = {
+_SHOWN = {
     "up": "↑",
     "down": "↓",
     "left": "←",
     "right": "→",
     "escape": "esc",
-    "pageup": "page up",
-    "pagedown": "page down",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
 }
 
 
@@ -127,6 +127,6 @@ def show_keys(keys: str) -> str:
     """`ctrl+r,f5` as a reader knows it: `Ctrl+R, F5`."""
     shown = []
     for key in filter(None, keys.split(",")):
-        parts = [_ARROWS.get(part, part) for part in key.split("+")]
+        parts = [_SHOWN.get(part, part) for part in key.split("+")]
         shown.append("+".join(part[:1].upper() + part[1:] if len(part) > 1 else part.upper() for part in parts))
     return ", ".join(shown)

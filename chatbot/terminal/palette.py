@@ -13,6 +13,7 @@ from textual.command import Hit, Hits, Provider
 from textual.content import Content
 
 from chatbot.terminal.screens.chat import ChatScreen
+from chatbot.terminal.themes import THEMES
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ChatCommands(Provider):
         screen = app.screen_stack[0]
         if not isinstance(screen, ChatScreen):
             return
-        for theme in app.available_themes:
+        for theme in (ours.name for ours in THEMES):  # Textual's twenty would bury what is looked for; /theme has them
             yield f"Theme: {theme}", "", partial(app.keep_theme, theme)
         if (manager := screen.manager) is None:
             return

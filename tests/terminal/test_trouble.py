@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from textual.containers import VerticalScroll
+from textual.widgets import Static
 
 from chatbot.config import Home, Settings
 from chatbot.dialogue.manager import Manager
@@ -172,3 +174,40 @@ async def test_stepping_back_after_an_edit_above(open_chat: Opener) -> None:
         await chat.until(lambda: chat.contents == ["one", "B."], "the old branch")
         await chat.press("alt+right")
         await chat.until(lambda: chat.contents == ["ONE", "C."], "the way back")
+
+
+async def test_a_broken_persona_is_told_at_the_start(open_chat: Opener) -> None:
+    open_chat.home.personas.mkdir(parents=True, exist_ok=True)
+    (open_chat.home.personas / "broken.toml").write_text("title = ")
+    async with open_chat() as chat:
+        await chat.until_shown("broken.toml")
+
+
+async def test_the_hint_goes_with_the_selection(open_chat: Opener) -> None:
+    async with open_chat([["A."]]) as chat:
+        await chat.ask("one")
+        await chat.press("alt+up")
+        await chat.until_shown("c copy")
+        await chat.press("escape")
+        await chat.until(lambda: "c copy" not in chat.shown, "the hint to go")
+
+
+async def test_the_word_about_an_unknown_command_goes_with_it(open_chat: Opener) -> None:
+    async with open_chat() as chat:
+        await chat.say("/nonsense")
+        await chat.until_shown("There is no command /nonsense")
+        await chat.press("ctrl+c")
+        await chat.until(lambda: "There is no command" not in chat.shown, "the word to go")
+
+
+@pytest.mark.parametrize("size", [(120, 60), (60, 24)])
+async def test_no_row_of_the_help_wraps_in_its_midst(open_chat: Opener, size: tuple[int, int]) -> None:
+    async with open_chat(size=size) as chat:
+        await chat.press("f1")
+        await chat.until_shown("Send the prompt")
+        await chat.press("pagedown")
+        await chat.until(lambda: chat.app.screen.query_one(VerticalScroll).scroll_y > 0, "the rows below")
+        text = chat.app.screen.query_one(".help Static", Static)
+        described = str(text.content).split("The names stand behind")[0].split("Editing")[0]
+        assert "/archived" in described
+        assert max(map(len, described.split("\n"))) <= text.content_size.width

@@ -160,7 +160,7 @@ class ChatScreen(Opening):
             self.attempt(getattr(self, f"action_{_LIST_LETTERS[event.key]}"))
         elif event.is_printable and event.character and not self.prompt.has_focus and self.transcript.has_focus:
             event.stop()
-            self.transcript.select(None)
+            self.unselect()
             self.prompt.focus()
             self.prompt.insert(event.character)
 

@@ -24,8 +24,11 @@ _MORE = (
     ),
     ("In the list", "Enter opens · r rename · p pin · a archive · d delete · z undo · v archived · Tab moves on."),
     ("Mouse", "Drag to select text, Ctrl+C copies it. A click selects a message."),
-    ("Remapping", 'In config.toml, under [terminal.keys]: name = "ctrl+g,f5". The names are in the right column.'),
+    ("Remapping", 'In config.toml, under [terminal.keys]: name = "ctrl+g,f5". The names stand behind the keys.'),
 )
+
+
+_THREE_COLUMNS = 97  # cells
 
 
 class HelpScreen(ModalScreen[None]):
@@ -38,12 +41,19 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="help"):
-            yield Static(Content("\n").join(self._describe()))
+            yield Static()
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
-    def _describe(self) -> list[Content]:
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        text = self.query_one(Static)
+        text.update(Content("\n").join(self._describe(text.content_size.width)))
+
+    def _describe(self, width: int) -> list[Content]:
         lines: list[Content] = []
         group = ""
         for action in ACTIONS:
@@ -55,9 +65,15 @@ class HelpScreen(ModalScreen[None]):
             keys = show_keys(self._keys[action.name])
             slash = f"/{action.slash} {action.argument}".strip() if action.slash else ""
             ways = " · ".join(filter(None, [keys, slash]))
-            lines.append(
-                Content.assemble(f"  {action.title:<44} ", (f"{ways:<34} ", "$text-primary"), (action.name, "$muted"))
-            )
+            if width >= _THREE_COLUMNS:
+                lines.append(
+                    Content.assemble(
+                        f"  {action.title:<41} ", (f"{ways:<34} ", "$text-primary"), (action.name, "$muted")
+                    )
+                )
+            else:  # one under the other, or the rows would wrap in their midst
+                lines.append(Content(f"  {action.title}"))
+                lines.append(Content.assemble(("    " + ways, "$text-primary"), (f"  {action.name}", "$muted")))
         for title, text in _MORE:
             lines += [Content(""), Content.styled(title, "bold $text-primary"), Content(f"  {text}")]
         return lines

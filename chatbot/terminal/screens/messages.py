@@ -43,7 +43,7 @@ class MessageActions(FailureActions):
     async def select_view(self, view: MessageView) -> None:
         """A click selects, a second click on the same message gives it up."""
         if self.transcript.selected is view.message:
-            self.transcript.select(None)
+            self.unselect()
         else:
             self.transcript.select(view.message.id)
             self.notice.show_note(_HINT)
@@ -161,7 +161,7 @@ class MessageActions(FailureActions):
         self.transcript.scroll_home(animate=False)
 
     async def action_to_end(self) -> None:
-        self.transcript.select(None)
+        self.unselect()
         await self.transcript.follow_from_anywhere()
         self.prompt.focus()
 

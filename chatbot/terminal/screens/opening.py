@@ -10,6 +10,8 @@ from chatbot.errors import ChatbotError
 from chatbot.terminal.screens.conversations import ConversationActions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chatbot.dialogue.manager import Manager
 
 _HEALTH_INTERVAL = 0.5  # seconds while the model is not ready, ten times that when it is
@@ -54,7 +56,15 @@ class Opening(ConversationActions):
             self.set_interval(_LIST_INTERVAL, self.look_at_conversations)
         self.prompt.set_past(await self.call(manager.prompt_history))
         await self.refresh_conversations()
+        for problem in await self.call(self._read_persona_problems):
+            self.tell(problem, severity="warning")
         await self.open_conversation(await self.app.find_wanted(manager), first=True)
+
+    def _read_persona_problems(self) -> Sequence[str]:
+        """What keeps files of personas out of /persona."""
+        from chatbot.dialogue.personas import Personas
+
+        return Personas(self.app.home.personas).problems
 
     async def send(self, text: str) -> None:
         if self.failure is not None:

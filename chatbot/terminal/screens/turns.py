@@ -194,13 +194,17 @@ class TurnActions(ChatBase):
             self.sidebar.clear_filter()
             self.prompt.focus()
         elif self.transcript.selected is not None or not self.prompt.has_focus:
-            if self.transcript.selected is not None:
-                self.transcript.select(None)
-                self.notice.hide()
-                self.show_state()
+            self.unselect()
             self.prompt.focus()
         else:
             self.notice.hide()
+
+    def unselect(self) -> None:
+        """Gives the selected message up, and the hint that came with it."""
+        if self.transcript.selected is not None:
+            self.transcript.select(None)
+            self.notice.hide()
+            self.show_state()
 
     def interrupt(self) -> None:
         """Ctrl+C with nothing to copy: stops a reply, empties a prompt, else says how to leave."""

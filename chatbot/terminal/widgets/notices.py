@@ -96,8 +96,8 @@ class Completions(Static):
             line = Content.assemble(
                 ("› " if number == self._index else "  ", "$primary"),
                 f"{name:<18}",
+                (f"{show_keys(self._keys[action.name].split(',')[0]):<8}", "$muted"),
                 (action.title, "$muted"),
-                (f"  {show_keys(self._keys[action.name])}", "$muted"),
             )
             lines.append(line.stylize("bold", 2, 20) if number == self._index else line)
         self.update(Content("\n").join(lines))
