@@ -15,6 +15,7 @@ import pytest
 from chatbot.errors import ModelDamaged, ModelError, ModelRefused
 from chatbot.models.catalogue import HubSource, read_catalogue
 from chatbot.models.template import ChatMessage, ChatTemplate, Role
+from chatbot.models.template_language import TemplateProgram
 from tests.models.tiny_models import CHATML, SPECIAL, build_folder
 
 PROSE = "the fox 12345 3.14 don't they'll {{ x }} {% if %} <b> [/red] system <think> CONTINUE"
@@ -194,6 +195,82 @@ def test_a_hostile_template_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         ChatTemplate(tokenizer, source).render([ChatMessage("user", "Hi")])
     assert "\x1b" not in str(caught.value)
+
+
+DOUBLE = "{% set ns = namespace(a='x' * 999, b=[1]) %}{% for i in range(40) %}{% set ns.a = OP %}{% endfor %}{{ ns.a }}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x'|center(500000000) }}",
+        "{{ 'x'.center(500000000) }}",
+        "{{ 'x'.encode().ljust(500000000)|length }}",
+        "{{ 'x'.encode() * 500000000 }}",
+        "{{ 'a\tb'.expandtabs(500000000) }}",
+        "{{ (5).to_bytes(500000000, 'big') }}",
+        "{{ 'a\nb'|indent(500000000) }}",
+        "{{ [1]|batch(500000000, 0)|list }}",
+        "{{ [1]|slice(500000000)|list }}",
+        "{{ '%500000000d' % 1 }}",
+        "{{ '%(a(b)c)500000000d' % {'a(b)c': 1} }}",
+        "{{ '%*d' % (500000000, 1) }}",
+        "{{ '%.500000000f' % 1 }}",
+        "{{ '%500000000d'|format(1) }}",
+        "{{ '{:500000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 500000000) }}",
+        "{{ '{a:500000000}'.format_map({'a': 1}) }}",
+        "{{ ('x' * 900000).replace('x', 'y' * 900000) }}",
+        "{{ ('x' * 900000)|replace('x', 'y' * 900000) }}",
+        "{{ ('x' * 900000).join('y' * 900000) }}",
+        "{{ ('y' * 900000)|join('x' * 900000) }}",
+        "{{ ['x' * 900000]|map('upper')|join|replace('X', 'y' * 900000) }}",
+        "{{ ('x' * 900000).translate({120: 'y' * 900000}) }}",
+        "{{ ('%s' * 9000) % (['x' * 9000] * 9000) }}",
+        "{{ lipsum(n=500000000) }}",
+        "{{ 2|round(500000000, 'floor') }}",
+        DOUBLE.replace("OP", "ns.a + ns.a"),
+        DOUBLE.replace("OP", "ns.a ~ ns.a"),
+        DOUBLE.replace("OP", "[ns.a, ns.a]"),
+        DOUBLE.replace("OP", "[ns.a, ns.a]").replace("{{ ns.a }}", "{{ ns.a|tojson }}"),
+        DOUBLE.replace("OP", "[ns.a, ns.a]").replace("{{ ns.a }}", "{{ ns.a|string|length }}"),
+        DOUBLE.replace("{% set ns.a = OP %}", "{% set t %}{{ ns.a }}{{ ns.a }}{% endset %}{% set ns.a = t %}"),
+        "{% set ns = namespace(a=7) %}{% for i in range(60) %}{% set ns.a = ns.a * ns.a %}{% endfor %}",
+        "{% set ns = namespace(a=[1] * 900000, b=[]) %}"
+        "{% for i in range(90000) %}{% set ns.b = [ns.b, ns.a[:]] %}{% endfor %}",
+        "{% set t %}{% for i in range(90000) %}" + "x" * 20_000 + "{% endfor %}{% endset %}",
+        "{% set ns = namespace(b=[]) %}{% for i in range(90000) %}{% set ns.b = [ns.b"
+        + ", 1" * 20_000
+        + "] %}{% endfor %}",
+    ],
+)
+def test_a_template_cannot_fill_the_memory(source: str) -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelRefused):
+            TemplateProgram(source).render({})
+        assert tracemalloc.get_traced_memory()[1] < 400_000_000  # each asks for 500 MB at the least
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_templates_do_with_texts_is_what_jinja_does() -> None:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    source = (
+        "{{ 'a' ~ 1 ~ none ~ [1, 'b'] }}{{ x[1:] }}{{ x[::-1] }}{{ x[:2][0] }}{{ 'abc'[-2:] }}{{ 'a' + 'b' * 3 }}"
+        "{{ '%s-%5d-%%' % ('q', 7) }}{{ '%s'|format('z') }}{{ '{:>5}|{a}'.format(3, a='k') }}{{ 7 % 4 }}{{ 2 ** 10 }}"
+        "{{ 'ab'|center(9) }}{{ 'a\nb'|indent(2) }}{{ x|join(', ') }}{{ x|map('upper')|join('-') }}{{ ' '.join(x) }}"
+        "{{ 'aXbX'.replace('X', 'yy') }}{{ 'aXbX'|replace('X', 'yy', 1) }}{{ x|batch(2)|list }}{{ 3.14159|round(2) }}"
+        "{{ undefined_name }}{{ (x + x)|length }}{{ '<'|escape ~ '>' }}{{ [1, 2]|sum(start=3) }}{{ 'a'|upper|list }}"
+        "{% autoescape true %}{{ x[0]|safe ~ '<i>' }}{% endautoescape %}{% set t %}<{{ x[0] }}>{% endset %}{{ t ~ t }}"
+        "{% macro m(a, b=2) %}{{ a ~ b }}{% endmacro %}{{ m(1) + m('c', b='d') }}{{ x|map('replace', 'o', '0')|list }}"
+    )
+    variables = {"x": ["one", "two", "three"]}
+    original = ImmutableSandboxedEnvironment().from_string(source)
+    assert TemplateProgram(source).render(variables) == original.render(variables)
 
 
 @pytest.mark.parametrize("source", ["{% for %}", "{{", "{{ " + "(" * 5000 + ")" * 5000 + " }}", "x" * 300_000])
