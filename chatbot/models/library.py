@@ -52,7 +52,7 @@ class ModelFolder:
         if template.sha256 != self.manifest.template_sha256:
             raise ModelDamaged(
                 f"The chat template of {self.name} is not the one that its manifest names.",
-                hint=_how_to_mend(self.name),
+                hint=how_to_mend(self.name),
             )
         return template
 
@@ -91,20 +91,22 @@ class ModelLibrary:
         if not path.is_dir():
             raise ModelNotFound(
                 f"There is no model {name} in {self.folder}.",
-                hint=f"Fetch it with `chatbot models pull {name}`, or see `chatbot models list`.",
+                hint=f"Fetch it with `chatbot models pull {name}`."
+                if _is_catalogued(name)
+                else "`chatbot models list` shows those that are here and those that can be pulled.",
             )
         manifest = read_manifest(path)
         if not manifest.files:
-            raise ModelDamaged(f"{path / MANIFEST} is damaged: it names no files.", hint=_how_to_mend(name))
+            raise ModelDamaged(f"{path / MANIFEST} is damaged: it names no files.", hint=how_to_mend(name))
         for file in manifest.files:
             try:
                 size = os.lstat(path / file.path).st_size
             except OSError as error:
                 reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-                raise ModelDamaged(f"{path / file.path} {reason}.", hint=_how_to_mend(name)) from None
+                raise ModelDamaged(f"{path / file.path} {reason}.", hint=how_to_mend(name)) from None
             if size != file.size:
                 raise ModelDamaged(
-                    f"{path / file.path} has {size:,} bytes instead of {file.size:,}.", hint=_how_to_mend(name)
+                    f"{path / file.path} has {size:,} bytes instead of {file.size:,}.", hint=how_to_mend(name)
                 )
         return ModelFolder(name, path, manifest)
 
@@ -126,9 +128,9 @@ class ModelLibrary:
             try:
                 digest = hash_file(path, on_bytes)
             except OSError as error:
-                raise ModelDamaged(f"{path} cannot be read: {error.strerror}.", hint=_how_to_mend(name)) from None
+                raise ModelDamaged(f"{path} cannot be read: {error.strerror}.", hint=how_to_mend(name)) from None
             if digest != file.sha256:
-                raise ModelDamaged(f"{path} differs from its manifest.", hint=_how_to_mend(name))
+                raise ModelDamaged(f"{path} differs from its manifest.", hint=how_to_mend(name))
         return model
 
     def remove(self, name: str) -> None:
@@ -159,5 +161,17 @@ class ModelLibrary:
         return [name for name in names if not name.startswith(".")]
 
 
-def _how_to_mend(name: str) -> str:
-    return f"Fetch it anew with `chatbot models pull --force {printable_line(name)}`."
+def how_to_mend(name: str) -> str:
+    """What to do about a damaged model: only one of the catalogue can be pulled."""
+    if _is_catalogued(name):
+        return f"Fetch it anew with `chatbot models pull --force {name}`."
+    return f"Add it anew with `chatbot models add --force --name {printable_line(name)} …`."
+
+
+def _is_catalogued(name: str) -> bool:
+    from chatbot.models.catalogue import read_catalogue
+
+    try:
+        return name in read_catalogue()
+    except (ModelError, OSError):
+        return False

@@ -86,9 +86,7 @@ class ChatTemplate:
             tokenizer: Tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001  the library raises a bare Exception
             reason = "is missing" if not path.is_file() else f"is damaged ({str(error)[:200]})"
-            raise ModelDamaged(
-                f"{path} {reason}.", hint=f"Fetch it anew with `chatbot models pull --force {folder.name}`."
-            ) from None
+            raise ModelDamaged(f"{path} {reason}.", hint="`chatbot models show --verify` tells what else is.") from None
         settings = _read_json(folder / "tokenizer_config.json")
         source = find_template_source(folder, settings)
         tokens = read_named_tokens(folder, settings)

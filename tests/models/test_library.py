@@ -83,7 +83,7 @@ def test_flipped_bits_are_seen_before_the_weights_are_loaded(library: ModelLibra
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a rotting disk would leave it
     with pytest.raises(ModelDamaged, match=r"model\.safetensors differs") as caught:
         library.find_verified("tiny")
-    assert "pull --force tiny" in caught.value.hint
+    assert "add --force --name tiny" in caught.value.hint
 
 
 def test_one_scan_tells_both(library: ModelLibrary) -> None:
