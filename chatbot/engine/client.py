@@ -57,7 +57,7 @@ class EngineClient:
         self._http = httpx.AsyncClient(transport=transport, headers=headers, timeout=_SHORT, trust_env=False)
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
-        body = describe_request(request, extended=True)
+        body = describe_request(request)
         for attempt in (1, 2):
             if self._private is not None:
                 await self._private.ensure(self._ask, request.model)
@@ -167,7 +167,7 @@ class EngineClient:
         )
 
 
-def describe_request(request: GenerationRequest, *, extended: bool) -> dict[str, Any]:
+def describe_request(request: GenerationRequest) -> dict[str, Any]:
     """The body of a streamed chat request; what is None is left to the server."""
     sampling = request.sampling
     fields = {
@@ -178,13 +178,11 @@ def describe_request(request: GenerationRequest, *, extended: bool) -> dict[str,
         "stop": list(sampling.stop) or None,
         "logprobs": True if sampling.top_logprobs is not None else None,
         "top_logprobs": sampling.top_logprobs or None,
+        # Not in OpenAI's own list, but vLLM and llama.cpp's server take them under these names.
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
     }
-    if extended:
-        fields |= {
-            "top_k": sampling.top_k,
-            "min_p": sampling.min_p,
-            "repetition_penalty": sampling.repetition_penalty,
-        }
     if request.continue_last:
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
     messages = [{"role": message.role, "content": _encodable(message.content)} for message in request.messages]

@@ -69,11 +69,6 @@ class Scheduler:
             self._waiting.append(work)
             self._changed.notify()
 
-    def count_waiting(self) -> int:
-        """How many have not begun."""
-        with self._changed:
-            return len(self._waiting)
-
     def close(self) -> None:
         """Cancels everything and waits for the step that runs."""
         with self._changed:

@@ -20,10 +20,12 @@ class Job:
         self.error: ChatbotError | None = None
         self.ends = 0
         self.closed = False
+        self.started = threading.Event()
         self.ended = threading.Event()
         self.work = Work(self._run(steps, fail, gate), self.got.append, self._end)
 
     def _run(self, steps: int, fail: Exception | None, gate: threading.Event | None) -> Iterator[int | None]:
+        self.started.set()
         try:
             for number in range(steps):
                 if gate is not None:
@@ -84,8 +86,7 @@ def test_the_queue_is_bounded_and_a_cancelled_one_leaves_it(make: Callable[..., 
     gate = threading.Event()
     first = Job(2, gate=gate)
     scheduler.submit(first.work)
-    while scheduler.count_waiting():
-        pass
+    assert first.started.wait(5)
     waiting = [Job(1), Job(1)]
     for job in waiting:
         scheduler.submit(job.work)
