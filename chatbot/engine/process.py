@@ -37,6 +37,7 @@ ALREADY_SERVED = 75  # the exit code when another engine serves the socket (EX_T
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOCK_SECONDS = 60.0
 _LARGEST_LOG = 4 << 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +229,7 @@ def _run(
             )
         )
         tasks = [asyncio.create_task(_prepare(engine, plan.model))]
-        tasks.append(
-            asyncio.create_task(_watch(plan.settings, activity, server, on_leave, stays=stays, own_log=own_log))
-        )
+        tasks.append(asyncio.create_task(_watch(plan, activity, server, on_leave, stays=stays, own_log=own_log)))
         try:
             await server.serve([listener])
         finally:
@@ -247,36 +246,24 @@ def _run(
 
 
 async def _prepare(engine: Any, model: str) -> None:
-    await engine.prepare()
-    if model:
-        await engine.warm(model)
+    """What fails here is told again to the first request; nobody waits for this task, so it is logged."""
+    try:
+        await engine.prepare()
+        if model:
+            await engine.warm(model)
+    except Exception:  # noqa: BLE001  whatever it is, it belongs in the log
+        _log.exception("the engine could not be prepared")
 
 
 async def _watch(
-    settings: EngineSettings,
-    activity: Activity,
-    server: Any,
-    on_leave: Callable[[], None],
-    *,
-    stays: bool,
-    own_log: bool,
+    plan: Plan, activity: Activity, server: Any, on_leave: Callable[[], None], *, stays: bool, own_log: bool
 ) -> None:
-    """Ends the server when it has been idle for long enough or was asked to leave, never in the middle of a reply.
+    """Ends the server when it has been idle for long enough or was asked to leave, never in the middle of a reply."""
+    from chatbot.engine.activity import wait_to_leave
 
-    The socket's name goes first: who comes from now on starts a new engine instead of finding this one closing.
-    """
-    while True:
-        await asyncio.sleep(0.1)
-        if own_log:
-            _trim_log()
-        idle = time.monotonic() - activity.last
-        leaves = activity.asked_to_leave or (not stays and idle > settings.idle_minutes * 60)
-        if leaves and not activity.running:
-            on_leave()
-            await asyncio.sleep(0.05)  # a connection that was made a moment ago may carry a request yet
-            if not activity.running:
-                server.should_exit = True
-                return
+    idle_seconds = None if stays else plan.settings.idle_minutes * 60
+    await wait_to_leave(activity, idle_seconds, on_leave=on_leave, tidy=_trim_log if own_log else None)
+    server.should_exit = True
 
 
 def _trim_log() -> None:

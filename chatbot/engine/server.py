@@ -136,7 +136,7 @@ class _Handlers:
 
     async def leave(self, _: Request) -> Response:
         """Asks the process to end as soon as no request runs."""
-        self._activity.asked_to_leave = True
+        self._activity.ask_to_leave()
         return JSONResponse({"running": self._activity.running}, 202)
 
 

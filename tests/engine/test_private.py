@@ -220,7 +220,9 @@ async def test_a_path_too_long_for_a_socket(tmp_path: Path, tiny_models: Path) -
 async def run_serve(open_client: Open) -> AsyncGenerator[Callable[..., Awaitable[asyncio.subprocess.Process]], None]:
     processes: list[asyncio.subprocess.Process] = []
 
-    async def run(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    async def run(
+        *arguments: str, stderr: Any = asyncio.subprocess.PIPE, **environment: str
+    ) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -228,7 +230,7 @@ async def run_serve(open_client: Open) -> AsyncGenerator[Callable[..., Awaitable
             "serve",
             *arguments,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=stderr,
             env={**os.environ, **environment},
         )
         processes.append(process)
@@ -259,6 +261,19 @@ async def test_serve_on_a_port(run_serve: Run, web: httpx.AsyncClient) -> None:
     process.terminate()
     _, errors = await process.communicate()
     assert b"Traceback" not in errors
+
+
+async def test_serve_leaves_the_users_own_log_alone(run_serve: Run, web: httpx.AsyncClient, tmp_path: Path) -> None:
+    log = tmp_path / "my.log"
+    log.write_bytes(b"mine\n" * (1 << 20))
+    with log.open("ab") as errors:
+        process = await run_serve("--port", "0", CHATBOT_ENGINE_DEVICE="cpu", stderr=errors)
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().split()[-1]
+    assert (await web.get(url + "/models")).status_code == 200  # it runs, so it has looked at its log
+    process.terminate()
+    await process.wait()
+    assert log.stat().st_size >= 5 << 20
 
 
 async def test_serve_to_others_needs_a_token(run_serve: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chatbot.engine.activity import Activity
 from chatbot.engine.process import LOOPBACK
 from chatbot.engine.protocol import Finished, GenerationRequest, Piece, TokenLogprob
 from chatbot.engine.scripted import ScriptedEngine
@@ -259,6 +260,16 @@ async def test_models_and_health(serve: Serve, web: httpx.AsyncClient) -> None:
     assert {"version", "pid", "detail"} <= set(health)
     assert (await web.get(url + "/nothing")).json()["error"]["message"]
     assert (await web.get(url + PATH)).status_code == 405
+
+
+async def test_only_the_private_engine_can_be_asked_to_leave(serve: Serve, web: httpx.AsyncClient) -> None:
+    activity = Activity()
+    url = await serve(ScriptedEngine([["x"]]), activity=activity)
+    assert (await web.post(url + "/engine/leave", json={})).status_code == 404
+    assert not activity.asked_to_leave
+    private = await serve(ScriptedEngine([["x"]]), activity=activity, private=True)
+    assert (await web.post(private + "/engine/leave", json={})).status_code == 202
+    assert activity.asked_to_leave
 
 
 async def test_a_token_is_asked_of_every_request(serve: Serve, web: httpx.AsyncClient) -> None:
