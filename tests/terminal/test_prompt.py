@@ -111,3 +111,16 @@ async def test_the_editor_has_the_text_and_gives_it_back(
         await chat.press("ctrl+o")
         await chat.until_shown("does not start")
         assert chat.screen.prompt.text == "kept"
+
+
+@pytest.mark.parametrize("typed", ["/help", "hello"])
+async def test_enter_means_what_is_written_and_not_what_was_offered_before(open_chat: Opener, typed: str) -> None:
+    async with open_chat([["A."]]) as chat:
+        await chat.press("slash")
+        await chat.until(lambda: chat.screen.prompt.completing, "the commands")
+        chat.screen.prompt.load(typed)  # what a burst of letters leaves, before the screen has heard of any
+        await chat.screen.prompt._on_key(events.Key("enter", None))
+        if typed == "hello":
+            await chat.until(lambda: chat.contents == ["hello", "A."], "the turn")
+        else:
+            await chat.until(lambda: len(chat.app.screen_stack) == 2, "the help")

@@ -110,8 +110,11 @@ class ChatScreen(Opening):
 
     async def on_prompt_completion_key(self, event: Prompt.CompletionKey) -> None:
         event.stop()
+        self.completions.catch_up(self.prompt.text)
         action = self.completions.chosen
-        if event.key in {"up", "down"}:
+        if event.key == "enter" and action is None:
+            self.prompt.submit()
+        elif event.key in {"up", "down"}:
             self.completions.step(-1 if event.key == "up" else 1)
         elif action is not None and (event.key == "tab" and action.argument):
             self.prompt.load(f"/{action.slash} ")

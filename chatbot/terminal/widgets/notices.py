@@ -74,10 +74,15 @@ class Completions(Static):
 
     def show(self, typed: str, keys: Mapping[str, str]) -> None:
         """Offers what completes `typed`, which begins with a slash; hides itself when nothing does."""
-        self._keys = keys
+        self._typed, self._keys = typed, keys
         self.matches = [action for action in ACTIONS if action.slash and action.slash.startswith(typed[1:])]
         self._index = 0
         self._draw()
+
+    def catch_up(self, typed: str) -> None:
+        """Offers what completes `typed` if something else was offered so far: a key can overtake the last letters."""
+        if self.matches and typed != self._typed:
+            self.show(typed, self._keys)
 
     def hide(self) -> None:
         self.matches = []

@@ -139,7 +139,8 @@ class Prompt(TextArea):
         self.insert_foreign(event.text)
 
     async def _on_key(self, event: events.Key) -> None:
-        if self.completing and event.key in {"up", "down", "tab", "enter"}:
+        # `completing` comes a moment late; who types fast is past the command's name by now.
+        if self.completing and re.fullmatch(r"/\S*", self.text) and event.key in {"up", "down", "tab", "enter"}:
             self._take(event)
             self.post_message(self.CompletionKey(event.key))
         elif event.key in self._send_keys:
