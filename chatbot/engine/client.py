@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,10 +108,13 @@ class EngineClient:
             return Health("failed", str(error))
         except ChatbotError:
             content = None
+        if self._private is not None and self._private.waits_for_other:
+            return Health("starting", self._private.state)
         if (told := read_health(content)) is not None:
-            return told
+            remark = self._private.explain_other(content) if self._private is not None else ""
+            return replace(told, detail=", ".join(filter(None, (told.detail, remark)))) if remark else told
         if self._private is not None:
-            return Health("starting", "starting" if self._private.is_running else "not running")
+            return Health("starting", self._private.state)
         return await self._judge_foreign()
 
     async def warm(self, model: str) -> None:

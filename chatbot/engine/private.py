@@ -25,13 +25,18 @@ from chatbot.text import printable_line
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
 _SILENT_SECONDS = 120.0  # a process that runs but does not even bind its socket is broken
+_PATIENCE = 300.0  # for an engine with other settings that is busy
 _LARGEST_LOG = 1 << 20
 
 
 class PrivateEngine:
     """The private engine of one installation, as one client sees it."""
 
-    def __init__(self, settings: EngineSettings, home: Home) -> None:
+    def __init__(self, settings: EngineSettings, home: Home, *, patience: float = _PATIENCE) -> None:
+        """`patience`: how many seconds to wait for an engine with other settings to finish."""
+        self._patience = patience
+        self.waits_for_other = False
+        """True while `ensure` waits for an engine with other settings to leave."""
         self._settings = settings
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,30 +52,56 @@ class PrivateEngine:
         """True while a process that this client started runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def state(self) -> str:
+        """What goes on while no engine of ours answers, in a few words for a person."""
+        if self.waits_for_other:
+            return "waiting for an engine with other settings to finish"
+        return "starting" if self.is_running else "not running"
+
+    def explain_other(self, health: Any) -> str:
+        """A remark on an engine that answers but is not the one that our next reply will come from; else empty."""
+        if not isinstance(health, dict) or health.get("fingerprint") == self.fingerprint:
+            return ""
+        return "has other settings: the next reply replaces it"
+
     async def ensure(self, ask: Any, model: str) -> None:
         """Returns when an engine with these settings answers; starts one, with `model`, if none does.
 
         `ask(method, path)` is the client's request: the answer's JSON, or None if nobody is there.
-        Raises EngineUnavailable if the engine cannot be started.
+        Raises EngineUnavailable if the engine cannot be started, or if one with other settings does not make way.
         """
         async with self._starting:
-            check_private_folder(self.socket.parent)
-            pause, started_at = _FIRST_PAUSE, time.monotonic()
-            while True:
-                health = await ask("GET", "/health")
-                if isinstance(health, dict) and health.get("fingerprint") == self.fingerprint:
-                    self._served = True
-                    return
-                if health is not None:
-                    # Another version, or another device: it finishes what it does for others, then leaves.
-                    await ask("POST", "/engine/leave")
-                    started_at = time.monotonic()
-                else:
-                    self._check_or_start(model)
-                    if time.monotonic() - started_at > _SILENT_SECONDS:
-                        raise EngineUnavailable("The engine was started but does not answer.", hint=f"See {self.log}.")
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
+            try:
+                await self._ensure(ask, model)
+            finally:
+                self.waits_for_other = False
+
+    async def _ensure(self, ask: Any, model: str) -> None:
+        check_private_folder(self.socket.parent)
+        pause, began_at = _FIRST_PAUSE, time.monotonic()
+        started_at = began_at
+        while True:
+            health = await ask("GET", "/health")
+            if isinstance(health, dict) and health.get("fingerprint") == self.fingerprint:
+                self._served = True
+                return
+            self.waits_for_other = health is not None
+            if health is not None:
+                # Another version, or another device: it finishes what it does for others, then leaves.
+                await ask("POST", "/engine/leave")
+                started_at = time.monotonic()
+                if started_at - began_at > self._patience:
+                    raise EngineUnavailable(
+                        "An engine with other settings is busy and does not make way.",
+                        hint="Give all chats the same [engine] settings, or end it with `chatbot serve --stop`.",
+                    )
+            else:
+                self._check_or_start(model)
+                if time.monotonic() - started_at > _SILENT_SECONDS:
+                    raise EngineUnavailable("The engine was started but does not answer.", hint=f"See {self.log}.")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def explain_end(self) -> str:
         """The last thing that the engine wrote before it ended, in one line; empty if nothing."""

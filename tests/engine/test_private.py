@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -20,8 +21,9 @@ import pytest
 
 from chatbot.config import EngineSettings, Home
 from chatbot.engine.client import EngineClient
+from chatbot.engine.private import PrivateEngine
 from chatbot.engine.process import can_connect
-from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling
+from chatbot.engine.protocol import Finished, GenerationRequest, Health, Piece, Sampling
 from chatbot.errors import EngineLost, EngineUnavailable, ModelNotFound
 from chatbot.models.template import ChatMessage
 
@@ -141,13 +143,33 @@ async def test_an_engine_with_other_settings_finishes_and_is_replaced(open_clien
     stream = first.stream(ask(max_tokens=300, temperature=1.5, seed=1))
     await anext(stream)
     old = await find_pid(home)
+    assert "has other settings" in (await second.health()).detail  # said before anything is replaced
+    assert "other settings" not in (await first.health()).detail
     other = asyncio.create_task(read(second, ask(max_tokens=None)))
+    while await second.health() != Health("starting", "waiting for an engine with other settings to finish"):
+        assert not other.done()
+        await asyncio.sleep(0)
     pieces = [item async for item in stream]
     assert isinstance(pieces[-1], Finished)  # the reply that ran was not cut
     _, finished = await other
     assert finished.prompt_tokens + finished.completion_tokens <= 100
     assert await find_pid(home) != old
     await wait_for(lambda: count_engines(home) == 1)
+
+
+async def test_an_engine_with_other_settings_is_not_waited_for_for_ever(home: Home) -> None:
+    asked: list[str] = []
+
+    async def ask_busy(method: str, path: str) -> dict[str, Any]:
+        asked.append(path)
+        return {"fingerprint": "another", "running": 1}
+
+    private = PrivateEngine(EngineSettings(), home, patience=0.2)
+    with pytest.raises(EngineUnavailable, match="other settings") as raised:
+        await asyncio.wait_for(private.ensure(ask_busy, "llama"), 10)
+    assert "--stop" in raised.value.hint
+    assert "/engine/leave" in asked
+    assert (private.state, private.is_running) == ("not running", False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -294,9 +316,13 @@ async def test_status_and_stop(run_serve: Run, open_client: Open, home: Home) ->
     await open_client().warm("llama")
     assert '"running": true' in await tell("--status", "--json")
     again = await run_serve()
-    _, errors = await again.communicate()
+    out, errors = await again.communicate()
     assert again.returncode != 0
+    assert b"Serving" not in out
     assert b"runs already" in errors
     assert "left" in await tell("--stop")
     await wait_for(lambda: count_engines(home) == 0)
     assert "No private engine" in await tell("--stop")
+    await open_client().warm("llama")
+    assert json.loads(await tell("--stop", "--json"))["running"] is False
+    assert json.loads(await tell("--stop", "--json"))["running"] is False
