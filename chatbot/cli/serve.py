@@ -53,8 +53,7 @@ def serve(
     if host or port is not None:
         code = serve_network(plan, host or "127.0.0.1", 8000 if port is None else port, typer.echo)
     else:
-        typer.echo(f"Serving on {home.engine_socket}; Ctrl-C ends it.")
-        code = serve_private(plan)
+        code = serve_private(plan, announce=lambda path: typer.echo(f"Serving on {path}; Ctrl-C ends it."))
         if code == ALREADY_SERVED:
             raise ChatbotError("A private engine runs already.", hint="`chatbot serve --stop` ends it.")
     raise typer.Exit(code)
@@ -71,12 +70,14 @@ async def _ask_private(home: Any, settings: Any, *, stop: bool, as_json: bool) -
         if stop and running:
             await client.leave()
             end = time.monotonic() + _LEAVE_SECONDS
-            while can_connect(home.engine_socket):
+            while running := can_connect(home.engine_socket):
                 if time.monotonic() > end:
-                    typer.echo("It leaves as soon as its reply is done.")
-                    return 0
+                    break
                 await asyncio.sleep(0.05)
-            typer.echo("The private engine left.")
+            if as_json:
+                typer.echo(json.dumps({"running": running, "socket": str(home.engine_socket)}, indent=2))
+            else:
+                typer.echo("It leaves as soon as its reply is done." if running else "The private engine left.")
         elif as_json:
             told = {"running": running, "status": health.status, "detail": health.detail, "model": health.model}
             typer.echo(json.dumps({**told, "socket": str(home.engine_socket)}, indent=2))

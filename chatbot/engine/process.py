@@ -83,10 +83,11 @@ def check_private_folder(folder: Path) -> None:
             raise EngineUnavailable(f"{folder} is open to others: {error.strerror}.") from None
 
 
-def serve_private(plan: Plan, *, own_log: bool = False) -> int:
+def serve_private(plan: Plan, *, own_log: bool = False, announce: Callable[[str], None] = lambda _: None) -> int:
     """Serves the private socket until idle for long enough, asked to leave or told by a signal.
 
     `own_log`: standard error is the log that a client opened for us, to be kept short; else it is somebody's own file.
+    `announce` hears the socket's path once it is ours. Returns ALREADY_SERVED if another engine has it.
     """
     path = plan.home.engine_socket
     check_private_folder(path.parent)
@@ -95,6 +96,7 @@ def serve_private(plan: Plan, *, own_log: bool = False) -> int:
         return ALREADY_SERVED
     try:
         listener = _bind_unix(path)
+        announce(str(path))
         return _run(plan, listener, on_leave=lambda: path.unlink(missing_ok=True), own_log=own_log)
     finally:
         path.unlink(missing_ok=True)
