@@ -29,7 +29,7 @@ def test_the_built_wheel_starts_in_an_environment_of_its_own(tmp_path: Path) -> 
     zipfile.ZipFile(wheel).extractall(site)
     libraries = [path for path in sys.path if path.endswith("site-packages")]
     (site / "libraries.pth").write_text("\n".join(libraries))
-    program = [str(tmp_path / "venv" / "bin" / "python"), "-P", "-c"]
+    program = [str(tmp_path / "venv" / "bin" / "python"), "-I", "-c"]
     where = "import chatbot, os; print(os.path.dirname(chatbot.__file__))"
     found = subprocess.run([*program, where], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert found.stdout.strip() == str(site / "chatbot")
