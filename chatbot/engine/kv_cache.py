@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 _ROOM = 256  # tokens; a buffer grows by this or by a quarter, whichever is more
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed for us
     """One layer's keys and values, shape (batch, heads, tokens, head size), views of a larger buffer."""
 
     keys: torch.Tensor

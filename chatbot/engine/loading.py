@@ -46,7 +46,7 @@ def count_threads(asked: int) -> int:
     """Compute threads: as asked, else one for each physical core that this process may use."""
     if asked:
         return asked
-    import psutil  # type: ignore[import-untyped]
+    import psutil  # type: ignore[import-untyped]  # it ships no types
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))

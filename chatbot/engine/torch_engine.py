@@ -185,7 +185,7 @@ class TorchEngine:
     def _import_libraries(self) -> None:
         """Runs in the loader's thread. The number of threads between operators can be set once only."""
         import torch
-        import transformers  # noqa: F401
+        import transformers  # noqa: F401  read here, in the loader, so that the first model need not wait
 
         from chatbot.engine.loading import count_threads
         from chatbot.engine.scheduler import Scheduler
