@@ -63,6 +63,13 @@ class TerminalSettings(_Section):
     """Remapped keys: name of the action = keys, as in `regenerate = "ctrl+g,f5"`; the help screen lists the names."""
 
 
+class ReviewSettings(_Section):
+    author: str = ""
+    """The name that judgements are signed with; empty takes the login name."""
+    wanted: int = Field(200, ge=1)
+    """How many approved replies the next training should have; the review says how far it is."""
+
+
 class Settings(BaseSettings):
     """All settings. Frozen: a change is a new object, made with `load_settings`."""
 
@@ -84,6 +91,7 @@ class Settings(BaseSettings):
     """The database: empty for chatbot.db in the data folder, else a path or an SQLAlchemy URL."""
     engine: EngineSettings = EngineSettings()
     terminal: TerminalSettings = TerminalSettings()
+    review: ReviewSettings = ReviewSettings()
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from chatbot.store.learning_tables import ModelVersionRow
+from chatbot.store.schema import SCHEMA
+from chatbot.store.search_tables import is_ours
 from chatbot.store.sessions import Database
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=ModelVersionRow.metadata,
+        target_metadata=SCHEMA,
+        include_name=is_ours,
         render_as_batch=connection.dialect.name == "sqlite",
         transaction_per_migration=False,
     )

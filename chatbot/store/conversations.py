@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, insert, select, update
 
 from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.identifiers import IdentifierSource
@@ -31,7 +31,7 @@ class Conversations:
         """Pinned ones first, then the newest; `text` must stand in the title, in any case of letters."""
         table = ConversationRow
         query = (
-            _select()
+            select_conversations()
             .where(table.deleted.is_(deleted), table.archived.is_(archived))
             .order_by(table.pinned.desc(), table.updated_at.desc(), table.id.desc())
             .limit(limit)
@@ -47,29 +47,18 @@ class Conversations:
         with self._database.read() as connection:
             return get_conversation(connection, conversation_id)
 
-    def find(self, prefix: str) -> Conversation:
-        """The conversation whose id begins with `prefix`, as git finds a commit. Raises NotFound, InvalidInput."""
+    def find(self, prefix: str, *, deleted: bool = False) -> Conversation:
+        """The conversation whose id begins with `prefix`, as git finds a commit; `deleted` looks in the bin instead.
+        Raises NotFound, InvalidInput."""
         table = ConversationRow
-        start = prefix.strip().lower()
-        if not start:
-            raise InvalidInput("The conversation's id is empty.")
-        if not start.isascii():
-            raise _not_found(prefix)
-        query = _select().where(table.id.startswith(start, autoescape=True), table.deleted.is_(False))
         with self._database.read() as connection:
-            found = [to_conversation(row) for row in connection.execute(query.limit(_AMBIGUOUS_SHOWN + 1))]
-        if not found:
-            raise _not_found(prefix)
-        if len(found) > 1:
-            names = ", ".join(item.id for item in found[:_AMBIGUOUS_SHOWN])
-            more = ", …" if len(found) > _AMBIGUOUS_SHOWN else ""
-            raise InvalidInput(f"{prefix!r} begins the ids of several conversations: {names}{more}.", hint="Give more.")
-        return found[0]
+            query = select(table.id).where(table.deleted.is_(deleted))
+            return get_conversation(connection, find_by_prefix(connection, query, table.id, prefix, "conversation"))
 
     def latest(self) -> Conversation | None:
         """The one that changed last, archived or not."""
         table = ConversationRow
-        query = _select().where(table.deleted.is_(False)).order_by(table.updated_at.desc(), table.id.desc()).limit(1)
+        query = select_conversations().where(table.deleted.is_(False)).order_by(table.updated_at.desc(), table.id.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else to_conversation(row)
@@ -143,9 +132,28 @@ def fold(title: str) -> str:
     return unicodedata.normalize("NFKC", whole).casefold()
 
 
+def find_by_prefix(connection: Connection, query: Select[Any], column: Any, prefix: str, kind: str) -> str:
+    """The one identifier among those of `query` that begins with `prefix`, a `kind` of thing. Raises NotFound,
+    InvalidInput if there are several."""
+    start = prefix.strip().lower()
+    if not start:
+        raise InvalidInput(f"The {kind}'s id is empty.")
+    within = column.startswith(start, autoescape=True)
+    if connection.dialect.name == "sqlite":  # whose LIKE knows no case and so would read every row
+        within = and_(column >= start, column < start + "~")
+    found = list(connection.scalars(query.where(within).limit(_AMBIGUOUS_SHOWN + 1))) if start.isascii() else []
+    if not found:
+        raise _not_found(prefix, kind)
+    if len(found) > 1:
+        names = ", ".join(found[:_AMBIGUOUS_SHOWN])
+        more = ", …" if len(found) > _AMBIGUOUS_SHOWN else ""
+        raise InvalidInput(f"{prefix!r} begins the ids of several {kind}s: {names}{more}.", hint="Give more.")
+    return found[0]
+
+
 def get_conversation(connection: Connection, conversation_id: str) -> Conversation:
     """Raises NotFound."""
-    row = connection.execute(_select().where(ConversationRow.id == conversation_id)).first()
+    row = connection.execute(select_conversations().where(ConversationRow.id == conversation_id)).first()
     if row is None:
         raise _not_found(conversation_id)
     return to_conversation(row)
@@ -172,7 +180,7 @@ def to_conversation(row: Row[Any]) -> Conversation:
     )
 
 
-def _select() -> Select[*tuple[Any, ...]]:
+def select_conversations() -> Select[*tuple[Any, ...]]:
     table = ConversationRow
     return select(
         table.id,
@@ -187,7 +195,6 @@ def _select() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _not_found(identifier: str) -> NotFound:
-    shown = identifier[:ID_LENGTH]
-    hint = "`chatbot` lists all conversations; `chatbot ask --json` prints the id of each that it begins."
-    return NotFound(f"There is no conversation {shown!r}.", hint=hint)
+def _not_found(identifier: str, kind: str = "conversation") -> NotFound:
+    hint = "`chatbot logs list` shows the conversations, `chatbot logs show ID` the messages of one."
+    return NotFound(f"There is no {kind} {identifier[:ID_LENGTH]!r}.", hint=hint)

@@ -10,18 +10,26 @@ from typing import Self
 from sqlalchemy import Connection, inspect, text
 
 from chatbot.errors import DatabaseTooNew, StoreError
+from chatbot.store.archive import Archive
 from chatbot.store.backup import back_up, find_problems
 from chatbot.store.conversations import Conversations
+from chatbot.store.erasure import Erasure
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.learning_tables import ModelVersionRow
+from chatbot.store.judgements import Judgements
+from chatbot.store.lineage import Lineage
+from chatbot.store.logs import Logs
 from chatbot.store.messages import Messages
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.presence import Presence
 from chatbot.store.replies import Replies
+from chatbot.store.review_queue import ReviewQueue
+from chatbot.store.schema import SCHEMA
+from chatbot.store.search import Search
 from chatbot.store.sessions import Database, database_path, parse_url
+from chatbot.store.statistics import Figures
 from chatbot.store.tree import Tree
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The newest migration, written down so that opening a database need not load Alembic; a test holds it to the truth."""
 
 IN_MEMORY = "sqlite://"
@@ -42,6 +50,14 @@ class Store:
         self.tree = Tree(database)
         self.replies = Replies(database, identifiers, self.conversations, self._presence)
         self.model_versions = ModelVersions(database, identifiers)
+        self.judgements = Judgements(database, identifiers)
+        self.search = Search(database)
+        self.logs = Logs(database, self.search)
+        self.review_queue = ReviewQueue(database)
+        self.figures = Figures(database)
+        self.lineage = Lineage(database)
+        self.erasure = Erasure(database)
+        self.archive = Archive(database, identifiers, self.model_versions)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -68,7 +84,7 @@ class Store:
         """A store that keeps nothing once it is closed."""
         database = Database(IN_MEMORY)
         with database.write() as connection:
-            ModelVersionRow.metadata.create_all(connection)
+            SCHEMA.create_all(connection)
         return cls(database)
 
     def verify(self) -> list[str]:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import datetime
+
+_SECOND = 1000 << 12
 
 
 class IdentifierSource:
@@ -18,12 +21,18 @@ class IdentifierSource:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0  # milliseconds since 1970 << 12 | counter
+        self._past = 0  # the same of the last one that was made for a moment
 
-    def next(self) -> str:
-        """A new identifier, as 36 characters."""
+    def next(self, moment: datetime | None = None) -> str:
+        """A new identifier, as 36 characters; with `moment`, one that sorts as if it had been made then."""
         with self._lock:
-            self._last = max((time.time_ns() // 1_000_000) << 12, self._last + 1)
-            milliseconds, counter = self._last >> 12, self._last & 0xFFF
+            if moment is None:
+                self._last = place = max((time.time_ns() // 1_000_000) << 12, self._last + 1)
+            else:
+                # Messages of the past come in their order, thousands with the same time if the source knows only days.
+                wanted = min(max(int(moment.timestamp() * 1000), 0), (1 << 48) - 1) << 12
+                self._past = place = self._past + 1 if wanted <= self._past < wanted + _SECOND else wanted
+            milliseconds, counter = place >> 12, place & 0xFFF
         noise = int.from_bytes(os.urandom(8), "big") >> 2
         digits = f"{milliseconds << 80 | 7 << 76 | counter << 64 | 0b10 << 62 | noise:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,8 +1,7 @@
-"""The tables of the learning cycle: judgements → datasets → runs → model versions → evaluations → aliases.
+"""The tables of the learning cycle: datasets → runs → model versions → evaluations → aliases.
 
 They keep the trail in both directions: which messages trained an adapter, and which adapters are stale once a
-conversation is gone. Hence a judgement goes with its message (CASCADE), while what was derived outlives its source and
-keeps the source's identifier.
+conversation is gone. Hence what was derived outlives its source and keeps the source's identifier.
 """
 
 from __future__ import annotations
@@ -10,83 +9,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from chatbot.store.tables import ID_LENGTH, Row, one_of
-
-
-def _id() -> Mapped[str]:
-    return mapped_column(String(ID_LENGTH), primary_key=True)
-
-
-def _link(target: str, ondelete: str | None = None, *, primary_key: bool = False) -> Mapped[Any]:
-    """A foreign key with an index, since both directions of the trail are walked."""
-    key = ForeignKey(target, ondelete=ondelete)
-    return mapped_column(String(ID_LENGTH), key, primary_key=primary_key, index=not primary_key)
-
-
-class FeedbackRow(Row):
-    __tablename__ = "feedback"
-    __table_args__ = (CheckConstraint("rating IN (-1, 1)", name="rating"),)
-
-    id: Mapped[str] = _id()
-    message_id: Mapped[str] = _link("message.id", "CASCADE")
-    rating: Mapped[int | None]
-    tags: Mapped[dict[str, Any]]
-    comment: Mapped[str]
-    correction: Mapped[str]
-    preferred_over_id: Mapped[str | None] = _link("message.id", "SET NULL")
-    author: Mapped[str]
-    created_at: Mapped[datetime]
-
-
-class ReviewRow(Row):
-    """Nothing trains before someone approved it; the newest decision counts."""
-
-    __tablename__ = "review"
-    __table_args__ = (one_of("decision", "approve", "reject", "redact"),)
-
-    id: Mapped[str] = _id()
-    message_id: Mapped[str] = _link("message.id", "CASCADE")
-    decision: Mapped[str]
-    note: Mapped[str]
-    author: Mapped[str]
-    created_at: Mapped[datetime]
-
-
-class LabelRow(Row):
-    __tablename__ = "label"
-    __table_args__ = (Index("ix_label_kind", "kind", "value"),)
-
-    id: Mapped[str] = _id()
-    message_id: Mapped[str] = _link("message.id", "CASCADE")
-    kind: Mapped[str]
-    value: Mapped[str]
-    score: Mapped[float | None]
-    source: Mapped[str]
-    """Which classifier (its model version's name and number) or which person."""
-    created_at: Mapped[datetime]
-
-
-class SafetyEventRow(Row):
-    __tablename__ = "safety_event"
-    __table_args__ = (one_of("stage", "input", "output"),)
-
-    id: Mapped[str] = _id()
-    message_id: Mapped[str] = _link("message.id", "CASCADE")
-    stage: Mapped[str]
-    category: Mapped[str]
-    score: Mapped[float]
-    action: Mapped[str]
-    created_at: Mapped[datetime]
+from chatbot.store.tables import ID_LENGTH, Row, identifier, link, one_of
 
 
 class DatasetRow(Row):
     __tablename__ = "dataset"
     __table_args__ = (one_of("kind", "sft", "preference", "label", "text"),)
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = identifier()
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[str]
     created_at: Mapped[datetime]
@@ -98,8 +31,8 @@ class DatasetVersionRow(Row):
     __tablename__ = "dataset_version"
     __table_args__ = (UniqueConstraint("dataset_id", "number"),)
 
-    id: Mapped[str] = _id()
-    dataset_id: Mapped[str] = _link("dataset.id")
+    id: Mapped[str] = identifier()
+    dataset_id: Mapped[str] = link("dataset.id")
     number: Mapped[int]
     sha256: Mapped[str]
     recipe: Mapped[dict[str, Any]]
@@ -116,7 +49,7 @@ class DatasetItemRow(Row):
         UniqueConstraint("dataset_version_id", "position"),
     )
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = identifier()
     dataset_version_id: Mapped[str] = mapped_column(
         String(ID_LENGTH), ForeignKey("dataset_version.id", ondelete="CASCADE")
     )
@@ -134,7 +67,7 @@ class DatasetItemMessageRow(Row):
 
     __tablename__ = "dataset_item_message"
 
-    dataset_item_id: Mapped[str] = _link("dataset_item.id", "CASCADE", primary_key=True)
+    dataset_item_id: Mapped[str] = link("dataset_item.id", "CASCADE", primary_key=True)
     message_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, index=True)
 
 
@@ -142,17 +75,17 @@ class RunRow(Row):
     __tablename__ = "run"
     __table_args__ = (one_of("status", "planned", "running", "complete", "stopped", "failed"),)
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = identifier()
     kind: Mapped[str]
     base_model: Mapped[str]
-    parent_version_id: Mapped[str | None] = _link("model_version.id")
+    parent_version_id: Mapped[str | None] = link("model_version.id")
     config: Mapped[dict[str, Any]]
     seed: Mapped[int]
     versions: Mapped[dict[str, Any]]
     """Of our code and of the libraries."""
     device: Mapped[str]
     status: Mapped[str]
-    resumed_from_id: Mapped[str | None] = _link("run.id")
+    resumed_from_id: Mapped[str | None] = link("run.id")
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -162,8 +95,8 @@ class RunInputRow(Row):
     __tablename__ = "run_input"
     __table_args__ = (one_of("role", "train", "validation", "replay"),)
 
-    run_id: Mapped[str] = _link("run.id", "CASCADE", primary_key=True)
-    dataset_version_id: Mapped[str] = _link("dataset_version.id", primary_key=True)
+    run_id: Mapped[str] = link("run.id", "CASCADE", primary_key=True)
+    dataset_version_id: Mapped[str] = link("dataset_version.id", primary_key=True)
     role: Mapped[str] = mapped_column(primary_key=True)
     weight: Mapped[float]
 
@@ -171,7 +104,7 @@ class RunInputRow(Row):
 class RunMetricRow(Row):
     __tablename__ = "run_metric"
 
-    run_id: Mapped[str] = _link("run.id", "CASCADE", primary_key=True)
+    run_id: Mapped[str] = link("run.id", "CASCADE", primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     value: Mapped[float]
@@ -183,7 +116,7 @@ class ModelVersionRow(Row):
     __tablename__ = "model_version"
     __table_args__ = (one_of("kind", "base", "adapter", "classifier"), UniqueConstraint("name", "number"))
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = identifier()
     kind: Mapped[str]
     name: Mapped[str]
     number: Mapped[int]
@@ -204,9 +137,9 @@ class EvaluationRow(Row):
     __tablename__ = "evaluation"
     __table_args__ = (Index("ix_evaluation_suite", "suite", "metric"),)
 
-    id: Mapped[str] = _id()
-    model_version_id: Mapped[str] = _link("model_version.id")
-    baseline_id: Mapped[str | None] = _link("evaluation.id", "SET NULL")
+    id: Mapped[str] = identifier()
+    model_version_id: Mapped[str] = link("model_version.id")
+    baseline_id: Mapped[str | None] = link("evaluation.id", "SET NULL")
     """The baseline scored in the same run: figures of two machines or two settings are not compared."""
     suite: Mapped[str]
     suite_version: Mapped[str]
@@ -223,7 +156,7 @@ class EvaluationItemRow(Row):
 
     __tablename__ = "evaluation_item"
 
-    evaluation_id: Mapped[str] = _link("evaluation.id", "CASCADE", primary_key=True)
+    evaluation_id: Mapped[str] = link("evaluation.id", "CASCADE", primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     prompt: Mapped[str]
     output: Mapped[str]
@@ -235,7 +168,7 @@ class AliasRow(Row):
     __table_args__ = (one_of("name", "champion", "previous", "candidate"),)
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    model_version_id: Mapped[str] = _link("model_version.id")
+    model_version_id: Mapped[str] = link("model_version.id")
     updated_at: Mapped[datetime]
 
 
@@ -244,10 +177,10 @@ class AliasEventRow(Row):
 
     __tablename__ = "alias_event"
 
-    id: Mapped[str] = _id()
+    id: Mapped[str] = identifier()
     name: Mapped[str] = mapped_column(index=True)
-    from_version_id: Mapped[str | None] = _link("model_version.id")
-    to_version_id: Mapped[str | None] = _link("model_version.id")
+    from_version_id: Mapped[str | None] = link("model_version.id")
+    to_version_id: Mapped[str | None] = link("model_version.id")
     author: Mapped[str]
     reason: Mapped[str]
     created_at: Mapped[datetime]

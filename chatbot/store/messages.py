@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Row, Select, func, literal, select
 from sqlalchemy.orm import aliased
 
 from chatbot.errors import NotFound
-from chatbot.store.conversations import get_conversation
+from chatbot.store.conversations import find_by_prefix, get_conversation
+from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.records import Message
 from chatbot.store.sessions import Database
@@ -49,6 +50,13 @@ class Messages:
         """Raises NotFound."""
         with self._database.read() as connection:
             return get_message(connection, message_id)
+
+    def find(self, prefix: str) -> Message:
+        """The message whose id begins with `prefix`. Raises NotFound, InvalidInput if several begin so."""
+        table = MessageRow
+        with self._database.read() as connection:
+            found = find_by_prefix(connection, select(table.id), table.id, prefix, "message")
+            return get_message(connection, found)
 
     def transcript(self, conversation_id: str, *, before: str | None = None, limit: int = 40) -> list[Message]:
         """The last `limit` messages of the branch on screen that stand above `before`, oldest first."""
@@ -110,6 +118,14 @@ def get_message(connection: Connection, message_id: str) -> Message:
     if row is None:
         raise NotFound(f"There is no message {message_id[:ID_LENGTH]!r}.")
     return number_siblings(connection, row.conversation_id, [to_message(row)])[0]
+
+
+def read_tree(connection: Connection, conversation_id: str) -> list[Message]:
+    """All visible messages of a conversation, on every branch, in the order in which they came."""
+    table = MessageRow.__table__.c
+    query = _select(table).where(table.conversation_id == conversation_id, table.hidden.is_(False)).order_by(table.id)
+    found = [to_message(row) for row in connection.execute(query)]
+    return number_siblings(connection, conversation_id, found)
 
 
 def walk_up(connection: Connection, start: str | None, limit: int) -> Iterator[Message]:
@@ -213,6 +229,8 @@ def to_message(row: Row[Any]) -> Message:
         finish_reason=row.finish_reason,
         model=row.model or "",
         generation=row.generation,
+        rating=row.rating or 0,
+        decision=row.decision or "",
     )
 
 
@@ -220,5 +238,7 @@ def _select(columns: Any, *more: Any) -> Select[Any]:
     """A query of what `to_message` needs from the message table or from a walk over it."""
     named = [columns[name] for name in _COLUMNS]
     source = named[0].table
+    state = ReplyStateRow
     join = source.outerjoin(ModelVersionRow, ModelVersionRow.id == columns["model_version_id"])
-    return select(*named, *more, ModelVersionRow.name.label("model")).select_from(join)
+    join = join.outerjoin(state, state.message_id == columns["id"])
+    return select(*named, *more, ModelVersionRow.name.label("model"), state.rating, state.decision).select_from(join)

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 Status = Literal["streaming", "complete", "stopped", "failed", "interrupted"]
+Rating = Literal[-1, 0, 1]
+Decision = Literal["approve", "reject", "redact", "withdraw"]
+"""What a reviewer decided; `withdraw` takes the decision before it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,7 @@ class Message:
     sibling: int = 1
     """Which of `siblings` alternatives this is, from 1."""
     siblings: int = 1
+    rating: Rating = 0
+    """Of a reply: the newest rating, 0 if there is none."""
+    decision: str = ""
+    """Of a reply: what a reviewer decided last: approve, reject, redact, or nothing."""

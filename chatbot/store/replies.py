@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from chatbot.errors import InvalidInput
+from chatbot.store import reply_states, search_index
 from chatbot.store.conversations import Conversations, change_conversation, get_conversation
 from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.messages import get_message, number_siblings
@@ -124,6 +125,8 @@ class Replies:
             if not changed.rowcount:
                 raise InvalidInput("This reply is being written elsewhere.", hint="Wait for its end, or stop it.")
             self._active.add(reply.id)
+            search_index.remove(connection, reply.id, reply.content)
+            reply_states.refresh(connection, reply.id)
             return get_message(connection, reply.id)
 
     def grow(self, reply_id: str, content: str) -> None:
@@ -146,6 +149,9 @@ class Replies:
                         generation=dict(generation),
                     )
                 )
+                if changed.rowcount:
+                    search_index.add(connection, reply_id, content)
+                    reply_states.refresh(connection, reply_id)
                 message = get_message(connection, reply_id)
                 if changed.rowcount:
                     change_conversation(connection, message.conversation_id, updated_at=datetime.now(UTC))
@@ -171,12 +177,13 @@ class Replies:
             return 0
         with self._database.write() as connection:
             # By the writer that was judged too: meanwhile another chat may have taken the reply up again.
-            marked = connection.execute(
-                update(MessageRow)
-                .where(streaming, MessageRow.id.in_(dead), MessageRow.writer.in_(judged))
-                .values(status="interrupted", writer="")
-            )
-            return marked.rowcount
+            chosen = (streaming, MessageRow.id.in_(dead), MessageRow.writer.in_(judged))
+            marked = connection.execute(select(MessageRow.id, MessageRow.content).where(*chosen)).all()
+            connection.execute(update(MessageRow).where(*chosen).values(status="interrupted", writer=""))
+            for row in marked:
+                search_index.add(connection, row.id, row.content)
+                reply_states.refresh(connection, row.id)
+            return len(marked)
 
     def _mine(self, reply_id: str) -> Any:
         return update(MessageRow).where(
@@ -198,6 +205,7 @@ class Replies:
             generation={},
             content=content,
         )
+        search_index.add(connection, message_id, content)
         # Another chat may have deleted the conversation a moment ago; what is said in it brings it back.
         change_conversation(connection, conversation_id, deleted=False)
         message = Message(message_id, conversation_id, parent, "user", content, "complete", created)

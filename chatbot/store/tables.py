@@ -2,8 +2,9 @@
 
 A conversation is a tree: each message names its parent, so a regenerated reply or an edited prompt is a sibling and
 nothing is ever overwritten. Rows are append-only save for pointers and marks: the tip (which branch is on screen),
-`hidden`, and a reply's own text while it grows. What is derived from messages (judgements, datasets, runs, adapters)
-stands in `learning_tables`.
+`hidden`, and a reply's own text while it grows. What people and classifiers say of messages stands in
+`judgement_tables`, what is made from them (datasets, runs, adapters) in `learning_tables`, how they are found in
+`search_tables`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Row(DeclarativeBase):
         str: Text(),
         datetime: UTCDateTime(),
         dict[str, Any]: JSON(),
+        list[str]: JSON(none_as_null=True),
     }
 
 
@@ -68,11 +70,23 @@ def one_of(column: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
+def identifier() -> Mapped[str]:
+    return mapped_column(String(ID_LENGTH), primary_key=True)
+
+
+def link(target: str, ondelete: str | None = None, *, primary_key: bool = False) -> Mapped[Any]:
+    """A foreign key with an index, since both directions are walked."""
+    key = ForeignKey(target, ondelete=ondelete)
+    return mapped_column(String(ID_LENGTH), key, primary_key=primary_key, index=not primary_key)
+
+
 class ConversationRow(Row):
     __tablename__ = "conversation"
     __table_args__ = (
         # The sidebar's list, read backwards: pinned first, then newest.
         Index("ix_conversation_list", "deleted", "archived", "pinned", "updated_at", "id"),
+        # The log's list, and the newest of all: archived and pinned ones in their places by age.
+        Index("ix_conversation_newest", "deleted", "updated_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
@@ -87,6 +101,7 @@ class ConversationRow(Row):
         String(ID_LENGTH),
         # Conversations and messages point at each other, so one of the two constraints is made last.
         ForeignKey("message.id", ondelete="SET NULL", use_alter=True, name="fk_conversation_tip_id"),
+        index=True,
     )
     pinned: Mapped[bool]
     archived: Mapped[bool]
@@ -104,6 +119,13 @@ class MessageRow(Row):
         # The children of a message, and the siblings of one, without touching their texts.
         Index("ix_message_children", "conversation_id", "parent_id", "id", "hidden"),
         Index("ix_message_prompts", "role", "id"),
+        # SQLite asks who names a row before it deletes it: without this it would read the whole table each time, and
+        # without the one on the tip all conversations.
+        Index("ix_message_parent", "parent_id"),
+        # Whether a conversation holds a reply of a model, without reading its messages.
+        Index("ix_message_model", "model_version_id", "conversation_id"),
+        # Replies that did not end well are few; without this each would be looked for among all.
+        Index("ix_message_unfinished", "status", "conversation_id", sqlite_where=text("status <> 'complete'")),
         # Looked at each start, to find replies whose process died; nearly always empty. (On PostgreSQL it is a whole
         # index: naming that dialect here would make every start import it.)
         Index("ix_message_streaming", "writer", sqlite_where=text("status = 'streaming'")),
@@ -119,12 +141,24 @@ class MessageRow(Row):
     finish_reason: Mapped[str]
     writer: Mapped[str]
     """While it streams: which process writes it (see `presence`); else empty."""
-    model_version_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), ForeignKey("model_version.id"), index=True)
+    model_version_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), ForeignKey("model_version.id"))
     template_sha: Mapped[str]
     created_at: Mapped[datetime]
     generation: Mapped[dict[str, Any]]
     # Last, because a long text spills onto pages of its own and what stands behind it is read only through them.
     content: Mapped[str]
+
+
+class ImportedRecordRow(Row):
+    """Which record of which file a conversation was made from, so that reading the file again adds nothing."""
+
+    __tablename__ = "imported_record"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = link("conversation.id", "CASCADE")
+    source: Mapped[str]
+    """The file's name, without its folders."""
+    created_at: Mapped[datetime]
 
 
 class DraftRow(Row):

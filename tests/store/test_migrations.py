@@ -22,9 +22,10 @@ from chatbot.files import package_folder
 from chatbot.store import open_store
 from chatbot.store.backup import KEPT, back_up
 from chatbot.store.database import NEWEST, Store
-from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.migrations import open_upgraded, upgrade
 from chatbot.store.replies import NewConversation
+from chatbot.store.schema import SCHEMA
+from chatbot.store.search_tables import is_ours
 from chatbot.store.sessions import Database
 
 
@@ -66,13 +67,13 @@ def test_the_migrations_make_what_the_tables_say(path: Path) -> None:
     upgrade(make_url(path))
     migrated, declared = Database(make_url(path)), Database("sqlite://")
     with declared.write() as connection:
-        ModelVersionRow.metadata.create_all(connection)
+        SCHEMA.create_all(connection)
         wanted = describe(connection)
     with migrated.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, ModelVersionRow.metadata) == []
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True, "include_name": is_ours})
+        assert compare_metadata(context, SCHEMA) == []
         assert describe(connection) == wanted
-    assert len(wanted) == 19
+    assert len([table for table in wanted if is_ours(table, "table")]) == 22
     migrated.close()
     declared.close()
 
@@ -106,12 +107,12 @@ def test_files_are_private(path: Path) -> None:
     assert stat.S_IMODE(backup.stat().st_mode) == 0o700
 
 
-SECOND = """
+THIRD = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -122,10 +123,10 @@ def upgrade():
 """
 
 
-def write_second(folder: Path, more: str = "") -> Path:
+def write_third(folder: Path, more: str = "") -> Path:
     scripts = folder / "migrations"
     shutil.copytree(package_folder("migrations"), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_second.py").write_text(SECOND + more)
+    (scripts / "versions" / "0003_third.py").write_text(THIRD + more)
     return scripts
 
 
@@ -141,9 +142,9 @@ def fill(path: Path) -> None:
 
 def test_a_later_migration_keeps_old_rows_and_leaves_a_backup(path: Path, tmp_path: Path, monkeypatch: Any) -> None:
     fill(path)
-    monkeypatch.setattr("chatbot.store.database.NEWEST", "0002")
-    done = upgrade(make_url(path), scripts=write_second(tmp_path), target="0002")
-    assert (done.before, done.after) == ("0001", "0002")
+    monkeypatch.setattr("chatbot.store.database.NEWEST", "0003")
+    done = upgrade(make_url(path), scripts=write_third(tmp_path), target="0003")
+    assert (done.before, done.after) == ("0002", "0003")
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT content, ended_by FROM message ORDER BY id").fetchall()
         assert rows == [("one", ""), ("reply to one", "stop"), ("two", ""), ("reply to two", "stop")]
@@ -154,7 +155,7 @@ def test_a_later_migration_keeps_old_rows_and_leaves_a_backup(path: Path, tmp_pa
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     assert done.backup is not None
     with closing(sqlite3.connect(done.backup)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
         assert connection.execute("SELECT count(*) FROM message").fetchone() == (4,)
 
 
@@ -170,9 +171,9 @@ def test_a_migration_that_fails_changes_nothing(
 ) -> None:
     fill(path)
     before = sqlite3.connect(path).execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
-    monkeypatch.setattr("chatbot.store.database.NEWEST", "0002")
+    monkeypatch.setattr("chatbot.store.database.NEWEST", "0003")
     with pytest.raises(error):
-        upgrade(make_url(path), scripts=write_second(tmp_path, failure), target="0002")
+        upgrade(make_url(path), scripts=write_third(tmp_path, failure), target="0003")
     with closing(sqlite3.connect(path)) as connection:
         after = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
         assert after == before

@@ -16,9 +16,10 @@ from alembic.migration import MigrationContext
 
 from chatbot.errors import InvalidInput, StoreError
 from chatbot.store import open_store
-from chatbot.store.learning_tables import ModelVersionRow
+from chatbot.store.database import NEWEST
 from chatbot.store.migrations import open_upgraded, upgrade
 from chatbot.store.replies import NewConversation
+from chatbot.store.schema import SCHEMA
 
 pytest.importorskip("psycopg")
 
@@ -64,10 +65,10 @@ def test_the_schema_is_the_one_declared(url: str) -> None:
     with pytest.raises(StoreError, match="is empty"):
         open_store(url)
     assert upgrade(url).before is None
-    assert upgrade(url).before == "0001"
+    assert upgrade(url).before == NEWEST
     with open_upgraded(url) as store, store._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, ModelVersionRow.metadata) == []
+        assert compare_metadata(context, SCHEMA) == []
 
 
 def test_a_conversation(url: str) -> None:

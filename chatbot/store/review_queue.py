@@ -1,0 +1,105 @@
+"""The review queue: replies that wait for a decision, worst first.
+
+The order is kept in an index, so the first page costs the same whether a hundred replies wait or a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from chatbot.store.filters import LogFilter, limit_messages
+from chatbot.store.judgement_tables import ReplyStateRow
+from chatbot.store.reply_states import Concern
+from chatbot.store.search import choose_messages
+from chatbot.store.sessions import Database
+from chatbot.store.tables import ConversationRow, MessageRow
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """A reply that waits; `concern` is the worst reason."""
+
+    message_id: str
+    conversation_id: str
+    concern: Concern
+    badness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the review is. Replies of deleted conversations are counted with what was decided about them."""
+
+    waiting: int
+    approved: int
+    rejected: int
+    redacted: int
+
+
+class ReviewQueue:
+    """Reads the queue."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self, asked: LogFilter | None = None, *, limit: int = 100, offset: int = 0) -> list[QueueEntry]:
+        """Replies that wait, worst first and the newest first among equals."""
+        asked = asked or LogFilter()
+        state = ReplyStateRow
+        with self._database.read() as connection:
+            if asked.text:
+                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
+                query = _select().where(state.message_id.in_(select(found.c.id)))
+            else:
+                query = limit_messages(_select(), asked)
+            order = (state.concern.desc(), state.badness.desc(), state.message_id.desc())
+            rows = connection.execute(query.order_by(*order).limit(limit).offset(offset))
+            return [QueueEntry(row.message_id, row.conversation_id, Concern(row.concern), row.badness) for row in rows]
+
+    def each(self, asked: LogFilter) -> Iterator[list[str]]:
+        """All that wait, in pages of ids, as they stand when each page is read: decide about a page before the next,
+        or it comes again."""
+        while page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]:
+            yield page
+
+    def count(self, asked: LogFilter | None = None) -> int:
+        """How many wait."""
+        asked = asked or LogFilter()
+        with self._database.read() as connection:
+            if asked == LogFilter():
+                state = ReplyStateRow
+                waiting = select(func.count()).where(state.waiting.is_(True), state.concern > 0)
+                # From the bin, which is small: joining all that wait with their conversations would take a second.
+                bin_ids = select(ConversationRow.id).where(ConversationRow.deleted.is_(True))
+                binned = waiting.where(state.conversation_id.in_(bin_ids))
+                return (connection.scalar(waiting) or 0) - (connection.scalar(binned) or 0)
+            if asked.text:
+                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
+                query = _select().where(ReplyStateRow.message_id.in_(select(found.c.id)))
+            else:
+                query = limit_messages(_select(), asked)
+            return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+    def progress(self) -> Progress:
+        """What was decided so far."""
+        state = ReplyStateRow
+        query = select(state.decision, func.count()).where(state.decision != "").group_by(state.decision)
+        waiting = self.count()
+        with self._database.read() as connection:
+            counts = {row[0]: row[1] for row in connection.execute(query)}
+        return Progress(waiting, counts.get("approve", 0), counts.get("reject", 0), counts.get("redact", 0))
+
+
+def _select() -> Select[Any]:
+    state, message, conversation = ReplyStateRow, MessageRow, ConversationRow
+    return (
+        select(state.message_id, state.conversation_id, state.concern, state.badness)
+        .join_from(state, message, message.id == state.message_id)
+        .join(conversation, conversation.id == message.conversation_id)
+        .where(state.waiting.is_(True), state.concern > 0)
+    )
