@@ -6,6 +6,7 @@ the defaults below, `config.toml`, variables such as `CHATBOT_ENGINE_URL`, flags
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import re
@@ -68,6 +69,18 @@ class ReviewSettings(_Section):
     """The name that judgements are signed with; empty takes the login name."""
     wanted: int = Field(200, ge=1)
     """How many approved replies the next training should have; the review says how far it is."""
+    names: str = ""
+    """A file with names of people that a redaction masks, one a line."""
+
+    @property
+    def signature(self) -> str:
+        """`author`, or else the login name."""
+        if self.author:
+            return self.author
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):  # a process without a user of its own
+            return "me"
 
 
 class Settings(BaseSettings):

@@ -7,23 +7,20 @@ keeps its identifiers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
-from chatbot.store import reply_states, search_index
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
-from chatbot.store.conversations import fold, get_conversation
+from chatbot.store.conversations import get_conversation
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow, ReviewRow
+from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.judgements import read_history
 from chatbot.store.model_versions import ModelVersions
-from chatbot.store.reply_states import Concern
 from chatbot.store.sessions import Database
-from chatbot.store.tables import ConversationRow, ImportedRecordRow, MessageRow
+from chatbot.store.tables import ConversationRow, MessageRow
 
 IMPORTED = "import"
 """The path of a model version that is known by name only."""
@@ -61,161 +58,14 @@ class Archive:
         }
         added = messages = 0
         with self._database.write() as connection:
-            keys = _find_known(connection, conversations)
+            keys = find_known(connection, conversations)
+            batch = ArchiveBatch(self._identifiers, source, versions)
             for one in conversations:
-                if one.key in keys:
-                    continue
-                keys.add(one.key)
-                self._insert(connection, one, source, versions)
-                added += 1
-                messages += len(one.messages)
-        return Added(added, messages, len(conversations) - added)
-
-    def _insert(
-        self, connection: Connection, one: ArchivedConversation, source: str, versions: Mapping[str, str]
-    ) -> None:
-        now = datetime.now(UTC)
-        times = [message.created for message in one.messages if message.created]
-        created = one.created or min(times, default=now)
-        conversation_id = one.id or self._identifiers.next(one.created or min(times, default=None))
-        ids = {message.key: message.id or self._identifiers.next(message.created) for message in one.messages}
-        title = one.title or "…"
-        connection.execute(
-            insert(ConversationRow).values(
-                id=conversation_id,
-                title=title,
-                title_key=fold(title),
-                persona=one.persona,
-                system_prompt=one.system_prompt,
-                sampling=dict(one.sampling),
-                tip_id=None,
-                pinned=one.pinned,
-                archived=one.archived,
-                deleted=False,
-                created_at=created,
-                updated_at=one.updated or max(times, default=created),
-            )
-        )
-        rows = [_describe_message(message, conversation_id, ids, versions, now) for message in one.messages]
-        connection.execute(insert(MessageRow), rows)
-        for row in rows:
-            search_index.add(connection, row["id"], row["content"])
-        self._insert_judgements(connection, one, ids, now)
-        self._insert_states(connection, one, ids, conversation_id)
-        tip = ids[one.tip] if one.tip is not None else rows[-1]["id"]
-        connection.execute(
-            ConversationRow.__table__.update().where(ConversationRow.id == conversation_id).values(tip_id=tip)
-        )
-        record = {"key": one.key, "conversation_id": conversation_id, "source": source, "created_at": now}
-        connection.execute(insert(ImportedRecordRow).values(record))
-
-    def _insert_judgements(
-        self, connection: Connection, one: ArchivedConversation, ids: Mapping[str, str], now: datetime
-    ) -> None:
-        feedback, reviews = [], []
-        for message in one.messages:
-            for said in message.feedback:
-                over = ids[said.preferred_over] if said.preferred_over is not None else None
-                feedback.append(
-                    {
-                        "id": said.id or self._identifiers.next(),
-                        "message_id": ids[message.key],
-                        "rating": said.rating,
-                        "tags": None if said.tags is None else list(said.tags),
-                        "comment": said.comment,
-                        "preferred_over_id": over,
-                        "author": said.author,
-                        "written_by": dict(said.written_by) or {"model": message.model},
-                        "created_at": said.created or now,
-                    }
-                )
-            for review in message.reviews:
-                reviews.append(
-                    {
-                        "id": review.id or self._identifiers.next(),
-                        "message_id": ids[message.key],
-                        "decision": review.decision,
-                        "note": review.note,
-                        "author": review.author,
-                        "written_by": dict(review.written_by) or {"model": message.model},
-                        "created_at": review.created or now,
-                    }
-                )
-        if feedback:
-            connection.execute(insert(FeedbackRow), feedback)
-        if reviews:
-            connection.execute(insert(ReviewRow), reviews)
-
-    @staticmethod
-    def _insert_states(
-        connection: Connection, one: ArchivedConversation, ids: Mapping[str, str], conversation_id: str
-    ) -> None:
-        """The states of replies that nobody judged are known without asking: most of an import."""
-        states = []
-        for message in one.messages:
-            if message.role != "assistant":
-                continue
-            if message.feedback or message.reviews:
-                reply_states.refresh(connection, ids[message.key])
-                continue
-            concerns = (
-                reply_states.list_concerns(0, message.status, message.finish_reason, message.generation, False)
-                if message.content
-                else [(Concern.NONE, 0.0)]
-            )
-            states.append(
-                {
-                    "message_id": ids[message.key],
-                    "conversation_id": conversation_id,
-                    "waiting": bool(message.content),
-                    "concern": int(concerns[0][0]),
-                    "badness": concerns[0][1],
-                    "rating": 0,
-                    "decision": "",
-                }
-            )
-        if states:
-            connection.execute(insert(ReplyStateRow), states)
-
-
-def _find_known(connection: Connection, conversations: Sequence[ArchivedConversation]) -> set[str]:
-    """The keys of those that are in the database: by their record, or, for our own exports, by their identifier or
-    that of one of their messages."""
-    record, conversation, message = ImportedRecordRow, ConversationRow, MessageRow
-    keys = [one.key for one in conversations]
-    known = set(connection.scalars(select(record.key).where(record.key.in_(keys))))
-    by_id = {one.id: one.key for one in conversations if one.id}
-    if by_id:
-        known |= {by_id[one] for one in connection.scalars(select(conversation.id).where(conversation.id.in_(by_id)))}
-        for one in conversations:
-            ids = [said.id for said in one.messages if said.id]
-            for start in range(0, len(ids), 500):
-                step = ids[start : start + 500]
-                if connection.scalar(select(message.id).where(message.id.in_(step)).limit(1)) is not None:
-                    known.add(one.key)
-    return known
-
-
-def _describe_message(
-    message: ArchivedMessage, conversation_id: str, ids: Mapping[str, str], versions: Mapping[str, str], now: datetime
-) -> dict[str, Any]:
-    # Nobody writes it any more.
-    status = "interrupted" if message.status == "streaming" else message.status
-    return {
-        "id": ids[message.key],
-        "conversation_id": conversation_id,
-        "parent_id": None if message.parent is None else ids[message.parent],
-        "hidden": message.hidden,
-        "role": message.role,
-        "status": status,
-        "finish_reason": message.finish_reason,
-        "writer": "",
-        "model_version_id": versions.get(message.model),
-        "template_sha": message.template_sha,
-        "created_at": message.created or now,
-        "generation": dict(message.generation),
-        "content": message.content,
-    }
+                if one.key not in keys:
+                    keys.add(one.key)
+                    batch.take(one)
+            batch.write(connection)
+        return Added(len(batch.conversations), len(batch.messages), len(conversations) - len(batch.conversations))
 
 
 def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
@@ -223,9 +73,7 @@ def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
 
     table = ConversationRow
     conversation = get_conversation(connection, conversation_id)
-    more = connection.execute(
-        select(table.system_prompt, table.sampling).where(table.id == conversation_id)
-    ).one()
+    more = connection.execute(select(table.system_prompt, table.sampling).where(table.id == conversation_id)).one()
     row = MessageRow
     query = (
         select(row.__table__, ModelVersionRow.name.label("model"))
@@ -234,9 +82,7 @@ def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
         .order_by(row.id)
     )
     judged = set(
-        connection.scalars(
-            select(ReplyStateRow.message_id).where(ReplyStateRow.conversation_id == conversation_id)
-        )
+        connection.scalars(select(ReplyStateRow.message_id).where(ReplyStateRow.conversation_id == conversation_id))
     )
     messages = [_archive_message(connection, found, found.id in judged) for found in connection.execute(query)]
     return ArchivedConversation(

@@ -58,7 +58,12 @@ class Conversations:
     def latest(self) -> Conversation | None:
         """The one that changed last, archived or not."""
         table = ConversationRow
-        query = select_conversations().where(table.deleted.is_(False)).order_by(table.updated_at.desc(), table.id.desc()).limit(1)
+        query = (
+            select_conversations()
+            .where(table.deleted.is_(False))
+            .order_by(table.updated_at.desc(), table.id.desc())
+            .limit(1)
+        )
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else to_conversation(row)

@@ -21,6 +21,7 @@ from chatbot.store.logs import Logs
 from chatbot.store.messages import Messages
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.presence import Presence
+from chatbot.store.redactions import Redactions
 from chatbot.store.replies import Replies
 from chatbot.store.review_queue import ReviewQueue
 from chatbot.store.schema import SCHEMA
@@ -57,6 +58,7 @@ class Store:
         self.figures = Figures(database)
         self.lineage = Lineage(database)
         self.erasure = Erasure(database)
+        self.redactions = Redactions(database, identifiers)
         self.archive = Archive(database, identifiers, self.model_versions)
 
     @classmethod

@@ -160,4 +160,3 @@ def _holds(path: Path, conversation_ids: Sequence[str]) -> bool:
             return any(connection.execute(query, (one,)).fetchone() for one in conversation_ids)
     except sqlite3.Error:
         return False
-

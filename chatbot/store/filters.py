@@ -130,8 +130,6 @@ def _describe_reply(asked: LogFilter) -> list[ColumnElement[bool]]:
 def _find_tagged(tag: str) -> Select[Any]:
     """The messages whose newest tags hold `tag`. People's own words: the table is small."""
     newest, newer = FeedbackRow, FeedbackRow.__table__.alias("newer")
-    later = exists().where(
-        newer.c.message_id == newest.message_id, newer.c.tags.is_not(None), newer.c.id > newest.id
-    )
+    later = exists().where(newer.c.message_id == newest.message_id, newer.c.tags.is_not(None), newer.c.id > newest.id)
     holds = cast(newest.tags, Text).contains(json.dumps(tag), autoescape=True)
     return select(newest.message_id).where(newest.tags.is_not(None), ~later, holds)

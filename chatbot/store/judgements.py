@@ -63,6 +63,11 @@ class Judgements:
         with self._database.read() as connection:
             return read_history(connection, message_id)
 
+    def is_flagged(self, message_id: str) -> bool:
+        """Whether the watch over unfit text spoke of it."""
+        with self._database.read() as connection:
+            return reply_states.is_flagged(connection, message_id)
+
     def say(
         self,
         message_id: str,

@@ -116,7 +116,9 @@ class Lineage:
         base, _, number = name.rpartition("/")
         query = select(table.id).where(table.name == name)
         if base and number.isdecimal() and len(number) < 10:
-            query = select(table.id).where(or_(table.name == name, (table.name == base) & (table.number == int(number))))
+            query = select(table.id).where(
+                or_(table.name == name, (table.name == base) & (table.number == int(number)))
+            )
         with self._database.read() as connection:
             return list(connection.scalars(query.order_by(table.number.desc())))
 

@@ -83,10 +83,10 @@ class Logs:
                 return
             last = page[-1]
 
-    def tree(self, conversation_id: str) -> list[Message]:
-        """All messages of a conversation that are not hidden, in the order in which they came."""
+    def tree(self, conversation_id: str, *, hidden: bool = False) -> list[Message]:
+        """All messages of a conversation in the order in which they came; with `hidden`, the hidden ones too."""
         with self._database.read() as connection:
-            return read_tree(connection, conversation_id)
+            return read_tree(connection, conversation_id, hidden=hidden)
 
     def path(self, message_id: str) -> list[Message]:
         """The branch from its beginning to `message_id`, hidden messages left out. Raises NotFound."""

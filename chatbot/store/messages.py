@@ -120,10 +120,12 @@ def get_message(connection: Connection, message_id: str) -> Message:
     return number_siblings(connection, row.conversation_id, [to_message(row)])[0]
 
 
-def read_tree(connection: Connection, conversation_id: str) -> list[Message]:
-    """All visible messages of a conversation, on every branch, in the order in which they came."""
+def read_tree(connection: Connection, conversation_id: str, *, hidden: bool = False) -> list[Message]:
+    """The messages of a conversation, on every branch, in the order in which they came."""
     table = MessageRow.__table__.c
-    query = _select(table).where(table.conversation_id == conversation_id, table.hidden.is_(False)).order_by(table.id)
+    query = _select(table).where(table.conversation_id == conversation_id).order_by(table.id)
+    if not hidden:
+        query = query.where(table.hidden.is_(False))
     found = [to_message(row) for row in connection.execute(query)]
     return number_siblings(connection, conversation_id, found)
 

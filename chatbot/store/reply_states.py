@@ -117,9 +117,7 @@ def refresh(connection: Connection, message_id: str) -> None:
     state = ReplyStateRow
     changed = connection.execute(update(state).where(state.message_id == message_id).values(values))
     if not changed.rowcount:
-        connection.execute(
-            insert(state).values(message_id=message_id, conversation_id=row.conversation_id, **values)
-        )
+        connection.execute(insert(state).values(message_id=message_id, conversation_id=row.conversation_id, **values))
 
 
 def refresh_all(connection: Connection) -> None:

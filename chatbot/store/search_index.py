@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from sqlalchemy import Connection, delete, insert, select, text
 
@@ -26,6 +27,7 @@ _APART = re.compile(
     "\u2600-\u27bf\U0001f000-\U0001faff"  # symbols and emoji
     "])"
 )
+_STEP = 500  # how many messages one statement names
 _ADD = text("INSERT INTO message_search (rowid, words) VALUES (:number, :words)")
 _REMOVE = text("INSERT INTO message_search (message_search, rowid, words) VALUES ('delete', :number, :words)")
 # Merges all parts of the index: only then are the words of removed messages gone from its pages.
@@ -49,10 +51,22 @@ def has_index(connection: Connection) -> bool:
 
 def add(connection: Connection, message_id: str, content: str) -> None:
     """Makes a message that is not in the index findable; an empty one is left out."""
-    if content and has_index(connection):
-        number = _choose_number(connection, message_id)
-        connection.execute(insert(SearchEntryRow).values(number=number, message_id=message_id))
-        connection.execute(_ADD, {"number": number, "words": spell_out(content)})
+    add_many(connection, [(message_id, content)])
+
+
+def add_many(connection: Connection, messages: Iterable[tuple[str, str]]) -> None:
+    """`add` for many (identifier, content), a few hundred at a time: asking for each would be most of an import."""
+    if not has_index(connection):
+        return
+    waiting = iter(messages)
+    while step := list(islice(waiting, _STEP)):
+        said = [(message_id, content) for message_id, content in step if content]
+        numbers = _choose_numbers(connection, [message_id for message_id, _ in said])
+        if said:
+            entries = [{"number": numbers[message_id], "message_id": message_id} for message_id, _ in said]
+            connection.execute(SearchEntryRow.__table__.insert(), entries)  # type: ignore[attr-defined]
+            words = [{"number": numbers[message_id], "words": spell_out(content)} for message_id, content in said]
+            connection.execute(_ADD, words)
 
 
 def remove(connection: Connection, message_id: str, content: str) -> None:
@@ -70,23 +84,29 @@ def replace(connection: Connection, message_id: str, old: str, new: str) -> None
     add(connection, message_id, new)
 
 
-def fill(connection: Connection, messages: Iterable[tuple[str, str]]) -> None:
-    """Adds messages (identifier, content) of a database that had no index."""
-    for message_id, content in messages:
-        add(connection, message_id, content)
-
-
 def compact(connection: Connection) -> None:
     """Rewrites the index; what was removed leaves its pages. Over a million messages this takes several seconds."""
     if has_index(connection):
         connection.execute(_OPTIMIZE)
 
 
-def _choose_number(connection: Connection, message_id: str) -> int:
-    """The time and the counter of a UUIDv7, 60 bits; the next free number if another process had the same."""
-    digits = message_id.replace("-", "")
-    number = int(digits[:12] + digits[13:16], 16)
+def _choose_numbers(connection: Connection, message_ids: Sequence[str]) -> dict[str, int]:
+    """The time and the counter of each UUIDv7, 60 bits; the next free number where another process had the same."""
     table = SearchEntryRow
-    while connection.scalar(select(table.number).where(table.number == number)) is not None:
-        number += 1
-    return number
+    wanted = {message_id: read_time(message_id) for message_id in message_ids}
+    taken = set(connection.scalars(select(table.number).where(table.number.in_(set(wanted.values())))))
+    chosen: dict[str, int] = {}
+    for message_id, number in wanted.items():
+        while number in taken:
+            number += 1  # noqa: PLW2901
+            if connection.scalar(select(table.number).where(table.number == number)) is not None:
+                taken.add(number)
+        taken.add(number)
+        chosen[message_id] = number
+    return chosen
+
+
+def read_time(identifier: str) -> int:
+    """The first 60 bits of a UUIDv7: milliseconds since 1970 and a counter."""
+    digits = identifier.replace("-", "")
+    return int(digits[:12] + digits[13:16], 16)

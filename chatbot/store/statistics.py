@@ -184,7 +184,4 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _sort_lengths(sizes: Sequence[int]) -> list[tuple[int, int]]:
     ends = (*LENGTHS[1:], float("inf"))
-    return [
-        (low, sum(low <= size < high for size in sizes)) for low, high in zip(LENGTHS, ends, strict=True)
-    ]
-
+    return [(low, sum(low <= size < high for size in sizes)) for low, high in zip(LENGTHS, ends, strict=True)]

@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_index("ix_conversation_tip_id", "conversation", ["tip_id"])
     connection = op.get_bind()
     ended = sa.text("SELECT id, content FROM message WHERE status <> 'streaming'")
-    search_index.fill(connection, ((row.id, row.content) for row in connection.execute(ended)))
+    search_index.add_many(connection, ((row.id, row.content) for row in connection.execute(ended)))
     reply_states.refresh_all(connection)
 
 
@@ -67,9 +67,7 @@ def _add_tables() -> None:
         sa.Column("badness", sa.Double(), nullable=False),
         sa.Column("rating", sa.Integer(), nullable=False),
         sa.Column("decision", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["message_id"], ["message.id"], name="fk_reply_state_message_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_reply_state_message_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversation.id"], name="fk_reply_state_conversation_id", ondelete="CASCADE"
         ),
@@ -95,9 +93,7 @@ def _add_tables() -> None:
         "search_entry",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("message_id", ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["message_id"], ["message.id"], name="fk_search_entry_message_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name="fk_search_entry_message_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("number", name="pk_search_entry"),
     )
     op.create_index("ix_search_entry_message_id", "search_entry", ["message_id"])
