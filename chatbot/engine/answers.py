@@ -17,6 +17,7 @@ from chatbot.text import printable_line
 
 _ORDINARY_CONTEXT = 4096
 _LONGEST_LINE = 16 << 20
+_LARGEST_LOGPROB = 1e5
 _CONTEXT_NAMES = ("max_model_len", "context_length", "max_context_length", "context_window", "n_ctx", "n_ctx_train")
 
 
@@ -80,7 +81,7 @@ class StreamReader:
             delta = choice.get("delta")
             text = delta.get("content") if isinstance(delta, dict) else None
             text = text if isinstance(text, str) else ""
-            logprobs = _read_logprobs(choice.get("logprobs"))
+            logprobs = read_logprobs(choice.get("logprobs"))
             if text or logprobs:
                 self._pieces += 1
                 yield Piece(text, logprobs)
@@ -171,7 +172,8 @@ def _read_count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-def _read_logprobs(content: Any) -> tuple[TokenLogprob, ...]:
+def read_logprobs(content: Any) -> tuple[TokenLogprob, ...]:
+    """The tokens that a `logprobs` object tells of; those that cannot be understood are left out."""
     entries = content.get("content") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         return ()
@@ -188,6 +190,6 @@ def _read_pair(entry: Any) -> tuple[str, float] | None:
     if not isinstance(entry, dict):
         return None
     token, logprob = entry.get("token"), entry.get("logprob")
-    if not isinstance(token, str) or not isinstance(logprob, int | float):
-        return None
+    if not isinstance(token, str) or not isinstance(logprob, int | float) or not abs(logprob) < _LARGEST_LOGPROB:
+        return None  # also what is no number (NaN), and what is too large for one
     return token, float(logprob)

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from chatbot.config import EngineSettings, Home, Settings
-from chatbot.engine.answers import StreamReader, explain_refusal, read_health, read_models
+from chatbot.engine.answers import StreamReader, explain_refusal, read_health, read_logprobs, read_models
 from chatbot.engine.private import PrivateEngine
-from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
+from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
 from chatbot.engine.serving import list_models
 from chatbot.errors import ChatbotError, ConfigError, EngineError, EngineLost, EngineUnavailable, RequestRefused
 from chatbot.models.library import ModelLibrary
@@ -94,6 +94,23 @@ class EngineClient:
                     raise self._explain_loss() from error
                 # An engine that was just leaving, or that died before it said a word: a new one gets the request.
 
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        body = describe_request(request)
+        del body["stream"], body["stream_options"]
+        for attempt in (1, 2):
+            if self._private is not None:
+                await self._private.ensure(self._ask, request.model)
+            try:
+                response = await self._http.post(f"{self._root}/engine/score", json=body, timeout=_PATIENT)
+            except httpx.HTTPError as error:
+                if self._private is None:
+                    raise EngineUnavailable(f"{self._place} cannot be reached: {_reason(error)}") from None
+                if attempt == 2:
+                    raise self._explain_loss() from error
+            else:
+                return self._read_score(response)
+        raise AssertionError("the second attempt returns or raises")
+
     async def models(self) -> list[EngineModel]:
         if self._library is not None:
             return await asyncio.to_thread(list_models, self._library, self._settings)  # no engine is started for that
@@ -148,6 +165,24 @@ class EngineClient:
             if strict:
                 raise
         return None
+
+    def _read_score(self, response: httpx.Response) -> tuple[TokenLogprob, ...]:
+        if response.status_code == 200:
+            with suppress(ValueError, RecursionError):
+                content = response.json()
+                if isinstance(content, dict) and (tokens := read_logprobs(content.get("logprobs"))):
+                    return tokens
+            raise EngineError(f"{self._place} sent no log-probabilities.")
+        # Our own server says 404 for an unknown model too, by its code; others may speak of models at any address.
+        if response.status_code in {404, 405} and b'"model_not_found"' not in response.content:
+            raise RequestRefused(
+                f"{self._place} does not tell how probable the tokens of a reply are.",
+                hint="Review with the model on this machine, without `engine.url`."
+                if self._private is None
+                else "It is of an older version: end it with `chatbot serve --stop`.",
+                code="unsupported",
+            )
+        raise explain_refusal(response.status_code, response.content, self._place)
 
     async def _judge_foreign(self) -> Health:
         """Servers agree on /v1/models only."""

@@ -1,4 +1,4 @@
-"""The answer to one chat request, whole or streamed.
+"""The answers that take a computation: to one chat request, whole or streamed, and to the scoring of a reply.
 
 A reply belongs to its connection: when the client goes, whether while it queued, in the middle of the prompt or of the
 text, the engine's generator is closed and the computation ends.
@@ -26,19 +26,14 @@ def refuse(error: ChatbotError) -> JSONResponse:
     return JSONResponse(body, status)
 
 
-class Completion(Response):
-    """The answer to one chat request, whole or streamed. Ends the computation when the client goes."""
+class _Computed(Response):
+    """An answer that is computed while the client waits for it. Ends the computation when the client goes."""
 
-    def __init__(
-        self, engine: Engine, asked: wire.ChatCompletionRequest, request: GenerationRequest, activity: Activity
-    ) -> None:
+    def __init__(self, engine: Engine, request: GenerationRequest, activity: Activity) -> None:
         super().__init__()
         self._engine = engine
         self._request = request
         self._activity = activity
-        self._streamed = bool(asked.stream)
-        self._with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        self._frame = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = asyncio.create_task(self._answer(scope, receive, send))
@@ -52,6 +47,34 @@ class Completion(Response):
                 results = await asyncio.gather(answer, gone, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class Scoring(_Computed):
+    """The answer to POST /engine/score: the log-probabilities as a chat completion has them."""
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            tokens = await self._engine.score(self._request)
+        except ChatbotError as error:
+            await refuse(error)(scope, receive, send)
+            return
+        content = {"model": self._request.model, "logprobs": wire.describe_logprobs(Piece("", tokens))}
+        await JSONResponse(content)(scope, receive, send)
+
+
+class Completion(_Computed):
+    """The answer to one chat request, whole or streamed."""
+
+    def __init__(
+        self, engine: Engine, asked: wire.ChatCompletionRequest, request: GenerationRequest, activity: Activity
+    ) -> None:
+        super().__init__(engine, request, activity)
+        self._streamed = bool(asked.stream)
+        self._with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        self._frame = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._engine.stream(self._request)

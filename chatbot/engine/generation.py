@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from chatbot.engine.sampling import Sampler, read_logprobs
+from chatbot.engine.sampling import Sampler, read_logprobs, read_many_logprobs
 
 _STEP_SECONDS = 0.1  # the aim for one chunk of prefill: half of the 200 ms within which a cancel must be obeyed
 # A pass over the weights costs nearly the same for one token as for a few dozen; below this, shorter chunks are not
 # quicker, and a pace that tried them would fall to one token at a time.
 _FIRST_CHUNK = 32
 _LARGEST_CHUNK = 4096
+_SCORED_CHUNK = 64  # tokens whose logits exist at one time: 64 × 150,000 words of a vocabulary × 4 bytes = 38 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Pace:
 class Decoder:
     """A causal language model of transformers behind the two calls that generation needs.
 
-    `fill` feeds tokens that nothing is drawn after, `read` feeds tokens and returns the logits after the last one.
+    `fill` feeds tokens that nothing is drawn after; `read` feeds tokens and returns the logits after the last one,
+    `read_each` those after each of them.
     """
 
     module: Any
@@ -83,6 +85,13 @@ class Decoder:
         row: torch.Tensor = logits[0, -1].to(torch.float32)
         return row
 
+    def read_each(self, tokens: Sequence[int], cache: Any) -> torch.Tensor:
+        """Extends `cache` by `tokens`; returns the float32 logits after each, shape (tokens, vocabulary)."""
+        ids = torch.tensor([tokens], device=self.device)
+        logits = self.module(input_ids=ids, use_cache=True, **{self._cache_argument: cache}).logits
+        rows: torch.Tensor = logits[0].to(torch.float32)
+        return rows
+
 
 def generate(
     decoder: Decoder,
@@ -99,15 +108,7 @@ def generate(
     `cache` holds the first `reused` < len(prompt) tokens of the prompt already. It is extended in place and at any
     moment holds the prompt and the tokens yielded before the newest. The reader stops reading at a stop token.
     """
-    position = reused
-    while position < len(prompt) - 1 and len(prompt) - position > decoder.pace.chunk:
-        chunk = prompt[position : min(position + decoder.pace.chunk, len(prompt) - 1)]
-        started = time.perf_counter()
-        with torch.inference_mode():
-            decoder.fill(chunk, cache)
-        decoder.pace.learn(len(chunk), time.perf_counter() - started)
-        position += len(chunk)
-        yield None
+    position = yield from _fill(decoder, prompt, cache, reused)
     tokens: Sequence[int] = prompt[position:]
     for _ in range(limit):
         with torch.inference_mode():
@@ -120,3 +121,40 @@ def generate(
                 drawn = Token(token, logprob, tuple(top))
         yield drawn
         tokens = (token,)
+
+
+def score(
+    decoder: Decoder, prompt: Sequence[int], reply: Sequence[int], cache: Any, *, reused: int = 0, top_logprobs: int = 0
+) -> Iterator[list[Token] | None]:
+    """Reads a reply, not empty, that is there already (teacher forcing): yields None after each chunk of the prompt,
+    then the tokens of the reply, some at a time, each with its log-probabilities.
+
+    `cache` holds the first `reused` < len(prompt) tokens of the prompt; at the end it holds all but the last token.
+    """
+    position = yield from _fill(decoder, prompt, cache, reused)
+    if position < len(prompt) - 1:
+        with torch.inference_mode():
+            decoder.fill(prompt[position:-1], cache)
+        yield None
+    tokens = [prompt[-1], *reply[:-1]]  # each is followed by the one that its logits judge
+    chunk = min(_SCORED_CHUNK, decoder.pace.chunk)
+    for done in range(0, len(tokens), chunk):
+        judged = reply[done : done + chunk]
+        with torch.inference_mode():
+            logits = decoder.read_each(tokens[done : done + chunk], cache)
+            found = read_many_logprobs(logits, judged, top_logprobs)
+        yield [Token(token, own, tuple(top)) for token, (own, top) in zip(judged, found, strict=True)]
+
+
+def _fill(decoder: Decoder, prompt: Sequence[int], cache: Any, position: int) -> Generator[None, None, int]:
+    """Reads the prompt from `position` on, a chunk at a step; returns where the last chunk, which is left to the
+    caller, begins: it has the prompt's last token at least."""
+    while position < len(prompt) - 1 and len(prompt) - position > decoder.pace.chunk:
+        chunk = prompt[position : min(position + decoder.pace.chunk, len(prompt) - 1)]
+        started = time.perf_counter()
+        with torch.inference_mode():
+            decoder.fill(chunk, cache)
+        decoder.pace.learn(len(chunk), time.perf_counter() - started)
+        position += len(chunk)
+        yield None
+    return position

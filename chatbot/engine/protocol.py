@@ -1,4 +1,4 @@
-"""What the rest of the program knows of a language model: one method that streams, a few that tell.
+"""What the rest of the program knows of a language model: one method that streams, one that scores, a few that tell.
 
 Two engines keep this promise: `client.EngineClient`, which speaks the OpenAI chat protocol to our own server or to any
 other, and `scripted.ScriptedEngine`, which replays a script, so that no test of another room patches anything.
@@ -70,9 +70,16 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
+    """One token and how probable it was: natural logarithms from the model's own distribution, before temperature,
+    penalty and cuts."""
+
     token: str
+    """Its text. A part of a character has none of its own: as it is drawn it reads U+FFFD; in a score it is empty, and
+    the token that completes the character has all of it."""
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
+    """The most probable tokens at this place. Without text: the end of the reply or another mark; with a U+FFFD at
+    its end: a part of a character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,15 @@ class Engine(Protocol):
 
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
         """Yields pieces, then one Finished. Closing the generator stops the computation."""
+        ...
+
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        """How probable each token of a reply is to the model: the last of `request.messages`, with `continue_last`.
+
+        The reply is read once, not written anew, so it may be anybody's. The texts of the tokens joined are the reply.
+        Of `request.sampling` only `top_logprobs` counts. Raises RequestRefused if this engine cannot tell, or if the
+        messages end with no reply. Cancelling stops the computation.
+        """
         ...
 
     async def models(self) -> list[EngineModel]: ...

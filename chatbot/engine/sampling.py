@@ -130,9 +130,7 @@ class Sampler:
         scores = self._penalize(logits)
         best = int(scores.argmax())
         if not bool(torch.isfinite(scores[best])):
-            raise EngineError(
-                "The model computed numbers that are not finite.", hint='Try `dtype = "float32"` under [engine].'
-            )
+            raise _not_finite()
         token = best
         if self.choice.temperature > 0.0:
             ids, probabilities = find_candidates(scores, self.choice)
@@ -156,9 +154,32 @@ class Sampler:
         return torch.where(self._seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
-def read_logprobs(logits: torch.Tensor, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+Logprobs = tuple[float, list[tuple[int, float]]]
+"""Of a token, and of the most probable ones at its place by their ids."""
+
+
+def read_logprobs(logits: torch.Tensor, token: int, count: int) -> Logprobs:
     """The log-probability of `token` and the `count` most probable tokens with theirs, all from the model's own
-    distribution: before penalty, temperature and cuts."""
-    logprobs = logits.log_softmax(-1)
-    values, ids = torch.topk(logprobs, min(count, logits.shape[-1]))
-    return float(logprobs[token]), list(zip(ids.tolist(), values.tolist(), strict=True))
+    distribution: before penalty, temperature and cuts. `logits` has the shape (vocabulary,)."""
+    return read_many_logprobs(logits[None], [token], count)[0]
+
+
+def read_many_logprobs(logits: torch.Tensor, tokens: Sequence[int], count: int) -> list[Logprobs]:
+    """`read_logprobs` of several places at once: `logits` has the shape (tokens, vocabulary), float32.
+
+    Raises EngineError if the model computed no usable numbers.
+    """
+    mass = logits.logsumexp(-1, keepdim=True)
+    if not bool(torch.isfinite(mass).all()):
+        raise _not_finite()
+    # Only what is read is normalized: a second tensor as large as the vocabulary would double the memory.
+    drawn = (logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None]) - mass)[:, 0].tolist()
+    values, ids = torch.topk(logits, min(count, logits.shape[-1]))
+    top = zip(ids.tolist(), (values - mass).tolist(), strict=True)
+    return [(own, list(zip(*row, strict=True))) for own, row in zip(drawn, top, strict=True)]
+
+
+def _not_finite() -> EngineError:
+    return EngineError(
+        "The model computed numbers that are not finite.", hint='Try `dtype = "float32"` under [engine].'
+    )

@@ -1,6 +1,7 @@
 """The engine's server: the OpenAI chat protocol over any Engine, as a Starlette application.
 
-POST /v1/chat/completions · GET /v1/models · GET /health · POST /engine/warm · on the private socket POST /engine/leave
+POST /v1/chat/completions · GET /v1/models · GET /health · POST /engine/warm · POST /engine/score · on the private
+socket POST /engine/leave
 
 Nothing here knows of torch or of sockets.
 """
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chatbot import __version__
 from chatbot.engine import wire
 from chatbot.engine.activity import Activity
-from chatbot.engine.completion import Completion, refuse
+from chatbot.engine.completion import Completion, Scoring, refuse
 from chatbot.engine.protocol import Engine
 from chatbot.errors import ChatbotError, RequestRefused
 
@@ -49,6 +50,7 @@ def build_application(
             Route("/v1/models", handlers.list_models),
             Route("/health", handlers.report_health),
             Route("/engine/warm", handlers.warm, methods=["POST"]),
+            Route("/engine/score", handlers.score, methods=["POST"]),
             *([Route("/engine/leave", handlers.leave, methods=["POST"])] if private else []),
         ],
         exception_handlers={404: _refuse_route, 405: _refuse_route, Exception: _confess},
@@ -92,6 +94,16 @@ class _Handlers:
         try:
             asked = wire.parse_request(await _read_body(request))
             return Completion(self._engine, asked, asked.to_request(), self._activity)
+        except ChatbotError as error:
+            return refuse(error)
+
+    async def score(self, request: Request) -> Response:
+        """How probable each token of the last message is; the body is that of a chat request that continues it."""
+        try:
+            asked = wire.parse_request(await _read_body(request)).to_request()
+            if not asked.continue_last:
+                raise RequestRefused("Scoring needs continue_final_message to be true.", code="invalid_value")
+            return Scoring(self._engine, asked, self._activity)
         except ChatbotError as error:
             return refuse(error)
 

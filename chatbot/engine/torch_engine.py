@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatbot.config import EngineSettings
@@ -64,8 +64,27 @@ class TorchEngine:
                     f"The prompt has {len(prompt)} tokens, and the window of {model.name} holds {model.context}.",
                     code="context_length_exceeded",
                 )
-            async for item in self._generate(model, prompt, request):
-                yield item
+            async with aclosing(self._compute(_reply(model, prompt, request))) as items:
+                async for item in items:
+                    yield item
+
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        from chatbot.engine.scoring import score_reply, split_reply
+
+        async with self._use(request.model) as model:
+            reply = await asyncio.to_thread(split_reply, model.template, request.messages)
+            if (length := len(reply.prompt) + len(reply.ids)) > model.context:
+                raise RequestRefused(
+                    f"The reply and what it answers have {length} tokens, and the window of {model.name} holds "
+                    f"{model.context}.",
+                    code="context_length_exceeded",
+                )
+            scored: list[TokenLogprob] = []
+            steps = score_reply(model, reply, request.sampling.top_logprobs or 0)
+            async with aclosing(self._compute(steps)) as parts:
+                async for part in parts:
+                    scored += part
+            return tuple(scored)
 
     async def models(self) -> list[EngineModel]:
         return await asyncio.to_thread(list_models, self._library, self._settings)
@@ -92,18 +111,17 @@ class TorchEngine:
             await asyncio.to_thread(self._scheduler.close)
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    async def _generate(
-        self, model: LoadedModel, prompt: list[int], request: GenerationRequest
-    ) -> AsyncGenerator[Piece | Finished, None]:
+    async def _compute(self, steps: Iterator[Any]) -> AsyncGenerator[Any, None]:
+        """What `steps` yield but None, when the scheduler takes them. Closing it ends them."""
         from chatbot.engine.scheduler import Work
 
         loop = asyncio.get_running_loop()
-        results: asyncio.Queue[Piece | Finished | ChatbotError | None] = asyncio.Queue()
+        results: asyncio.Queue[Any] = asyncio.Queue()
 
         def deliver(result: Any) -> None:
             loop.call_soon_threadsafe(results.put_nowait, result)
 
-        work = Work(_reply(model, prompt, request), deliver, deliver)
+        work = Work(steps, deliver, deliver)
         assert self._scheduler is not None  # a model was loaded, so the libraries were too
         self._scheduler.submit(work)
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from chatbot.store.archive_batch import ArchiveBatch, find_known
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.conversations import get_conversation
 from chatbot.store.identifiers import IdentifierSource
@@ -56,7 +57,6 @@ class Archive:
             name: self._versions.find_or_add_base(name, sha256="", template_sha="", path=IMPORTED)
             for name in sorted(names)
         }
-        added = messages = 0
         with self._database.write() as connection:
             keys = find_known(connection, conversations)
             batch = ArchiveBatch(self._identifiers, source, versions)
