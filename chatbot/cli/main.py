@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatbot import __version__
-from chatbot.cli import ask, config, db, doctor, models, serve
+from chatbot.cli import ask, config, db, doctor, logs, models, review, serve
 from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
 
@@ -89,6 +89,8 @@ def chat(
 app.command(name="ask")(ask.ask)
 app.command(name="serve")(serve.serve)
 app.command(name="doctor")(doctor.doctor)
+app.command(name="review")(review.review)
+app.add_typer(logs.app, name="logs")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")

@@ -6,6 +6,7 @@ its name is certain: the window is what the server reports, and tokens are estim
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chatbot.config import Home, Settings, hide_password
@@ -48,6 +49,25 @@ class Answering:
         setting's. The alias is read each time, so that a promotion takes effect in a chat that is open."""
         return explicit or self._wanted or of_persona or self._store.model_versions.champion() or self._settings.model
 
+    async def list(self) -> list[str]:
+        """The models that can be asked, the newest on this disk first; the engine's own if there is none here. Raises
+        ModelError, EngineError."""
+        if not self._settings.engine.url:
+            folders = await run_in_thread(self._library.list)
+            if folders:
+                return [one.name for one in sorted(folders, key=lambda one: one.manifest.created, reverse=True)]
+        return [model.name for model in await self._engine.models()]
+
+    async def knows(self, name: str) -> bool:
+        """Whether a model of that name can be asked, on this disk or as the engine lists it. Records nothing."""
+        if not self._settings.engine.url:
+            with suppress(ModelNotFound):
+                await run_in_thread(self._library.find, name)
+                return True
+        with suppress(EngineError):
+            await self._ask_windows(name)
+        return name in self._windows
+
     async def find(self, name: str) -> AnsweringModel:
         """Raises ModelError, EngineError."""
         if not self._settings.engine.url:
@@ -72,17 +92,20 @@ class Answering:
 
     async def _find_remote(self, name: str, missing: ModelNotFound | None = None) -> AnsweringModel:
         """What the engine says of a model that is not on this disk. `missing` is raised if it does not know it."""
-        if name not in self._windows:
-            try:
-                self._windows |= {model.name: model.context for model in await self._engine.models()}
-            except EngineError:  # some servers list nothing and answer all the same
-                if missing:
-                    raise missing from None
+        try:
+            await self._ask_windows(name)
+        except EngineError:  # some servers list nothing and answer all the same
+            if missing:
+                raise missing from None
         if missing and name not in self._windows:
             raise missing
         window = self._settings.engine.context or self._windows.get(name) or _REMOTE_WINDOW
         version = await run_in_thread(self._add_remote, name)
         return AnsweringModel(name, version, "", window, EstimatingCounter())
+
+    async def _ask_windows(self, name: str) -> None:
+        if name not in self._windows:
+            self._windows |= {model.name: model.context for model in await self._engine.models()}
 
     def _add_remote(self, name: str) -> str:
         url = hide_password(self._settings.engine.url)

@@ -15,14 +15,15 @@ from chatbot.dialogue.answering import Answering
 from chatbot.dialogue.events import TurnEvent
 from chatbot.dialogue.personas import Persona, Personas
 from chatbot.dialogue.planning import Planner
+from chatbot.dialogue.scoring import Scorer, Scores
 from chatbot.dialogue.turn import Reply, ReplyPlan, storable
-from chatbot.engine.protocol import Engine, Health, Sampling
-from chatbot.errors import InvalidInput
+from chatbot.engine.protocol import Engine, Health, Sampling, TokenLogprob
+from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.database import Store
 from chatbot.store.records import Conversation, Message
 from chatbot.store.threads import run_in_thread
 
-__all__ = ["Health", "Manager", "Persona", "Sampling"]
+__all__ = ["Health", "Manager", "Persona", "Sampling", "Scores", "TokenLogprob"]
 
 _TITLE_LIMIT = 200
 
@@ -38,7 +39,13 @@ class Manager:
         self._personas = Personas(home.personas)
         self._answering = Answering(store, engine, settings, home, model)
         self._planner = Planner(store, self._answering, self._personas, settings)
+        self._scorer = Scorer(store, engine, self._answering, self._planner)
         store.replies.mark_interrupted()
+
+    @property
+    def store(self) -> Store:
+        """What was said and judged, for those who review it."""
+        return self._store
 
     # Reading
 
@@ -149,11 +156,7 @@ class Manager:
         self, message_id: str, *, sampling: Sampling | None = None, model: str | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
         """Another reply beside this one, with another seed; or one to a user's message."""
-        message = await run_in_thread(self._store.messages.get, message_id)
-        if message.role == "assistant":
-            if message.parent_id is None:
-                raise InvalidInput("There is no message that this replies to.")
-            message = await run_in_thread(self._store.messages.get, message.parent_id)
+        message = await run_in_thread(self._find_answered, message_id)
         plan = self._planner.plan(message, None, sampling, model, fresh=True)
         async with aclosing(self._answer(plan)) as events:
             async for event in events:
@@ -181,7 +184,37 @@ class Manager:
             async for event in events:
                 yield event
 
+    async def branch_reply(
+        self, message_id: str, beginning: str, *, sampling: Sampling | None = None, model: str | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Another reply beside this one that begins with `beginning`, words of the reader's choice such as the first of
+        this one and another token in the place of the next, and is written on from there. Its `generation` says so:
+        `branched_from` is this message and `from_character` where the model's own words begin. Without a `beginning`
+        it is `regenerate`."""
+        message = await run_in_thread(self._store.messages.get, message_id)
+        if message.role != "assistant":
+            raise InvalidInput("Only a reply can be begun in another way.")
+        answered = await run_in_thread(self._find_answered, message_id)
+        plan = self._planner.plan(
+            answered, None, sampling, model, fresh=True, beginning=storable(beginning), branched_from=message_id
+        )
+        async with aclosing(self._answer(plan)) as events:
+            async for event in events:
+                yield event
+
+    async def score(self, message_id: str, *, top: int = 5) -> Scores:
+        """How probable each token of a reply is to the model that wrote it, or else to the one that answers now, with
+        the `top` most probable ones at its place. Raises NotFound, InvalidInput, ModelError, EngineError."""
+        return await self._scorer.score(message_id, top)
+
     # The engine
+
+    async def models(self, persona: str) -> list[str]:
+        """The models that can answer, by name: first the one that does under this persona, then the others, the newest
+        first. Raises ModelError, EngineError."""
+        names = await self._answering.list()
+        answers = await run_in_thread(self._choose_model, persona)
+        return sorted(names, key=lambda name: name != answers) or [answers]  # some servers list nothing
 
     async def engine_health(self) -> Health:
         return await self._engine.health()
@@ -197,6 +230,22 @@ class Manager:
             await self._engine.close()
         finally:
             await run_in_thread(self._store.close)
+
+    def _choose_model(self, persona: str) -> str:
+        try:
+            of_persona = self._personas.find(persona).model
+        except NotFound:  # its file is gone
+            of_persona = ""
+        return self._answering.choose(None, of_persona or None)
+
+    def _find_answered(self, message_id: str) -> Message:
+        """The message that a reply replies to; a user's message itself."""
+        message = self._store.messages.get(message_id)
+        if message.role == "assistant" and message.parent_id is not None:
+            message = self._store.messages.get(message.parent_id)
+        if message.role == "assistant":  # an import may begin with a reply, or have two in a row
+            raise InvalidInput("There is no message that this replies to.")
+        return message
 
     async def _answer(self, planned: Awaitable[ReplyPlan]) -> AsyncGenerator[TurnEvent, None]:
         plan = await planned

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatbot.dialogue.counting import TokenCounter
 from chatbot.dialogue.events import ContextReport, ReplyEnded, ReplyStarted, TextAdded, TurnEvent
+from chatbot.dialogue.repetition import compression_ratio
 from chatbot.engine.protocol import Engine, Finished, GenerationRequest, Sampling
 from chatbot.errors import ChatbotError, DatabaseBusy, EngineLost
 from chatbot.store.database import Store
@@ -41,7 +42,7 @@ class ReplyPlan:
     begin: Callable[[dict[str, Any]], Message]
     """Makes the row, or sets an old one to `streaming`."""
     content: str = ""
-    """What a reply that goes on has already."""
+    """What a reply has already that goes on, or that begins with words of the reader's choice."""
 
 
 class Reply:
@@ -53,6 +54,7 @@ class Reply:
         self._plan = plan
         self._text = plan.content
         self._pieces = 0
+        self._logprobs: list[float] = []  # of the drawn tokens, as far as the engine tells
         self._asked = 0.0
         self._first = 0.0
         self._last = 0.0
@@ -75,7 +77,9 @@ class Reply:
                 async for item in stream:
                     if isinstance(item, Finished):
                         self._finished = item
-                    elif item.text:
+                        continue
+                    self._logprobs += (token.logprob for token in item.logprobs)
+                    if item.text:
                         self._add(item.text)
                         keeper.keep(self._text)
                         yield TextAdded(plan.reply_id, storable(item.text))
@@ -108,7 +112,10 @@ class Reply:
     def _finish(self, status: Status, reason: str) -> Message | None:
         if not self._store.replies.exists(self._plan.reply_id):
             return None
-        return self._store.replies.finish(self._plan.reply_id, self._text, status, reason, self._describe(reason))
+        described = self._describe(reason)
+        if self._text:
+            described["compression_ratio"] = round(compression_ratio(self._text), 3)
+        return self._store.replies.finish(self._plan.reply_id, self._text, status, reason, described)
 
     def _describe(self, reason: str = "") -> dict[str, Any]:
         """The row's `generation`. A reply that went on keeps a list of its parts: each can be repeated from the text
@@ -127,12 +134,33 @@ class Reply:
             tokens, seconds = part["completion_tokens"], self._last - self._first
             if tokens > 1 and seconds > 0:
                 part["tokens_per_second"] = round((tokens - 1) / seconds, 2)
+        if self._logprobs:
+            part["mean_logprob"] = round(sum(self._logprobs) / len(self._logprobs), 4)
         if not earlier:
             return part
         part["finish_reason"] = reason
         part["from_character"] = len(self._plan.content)
-        total = sum(item.get("completion_tokens", 0) for item in (*earlier, part))
-        return {**part, "completion_tokens": total, "parts": [*earlier, part]}
+        parts = [*earlier, part]
+        counts = [count for item in parts if isinstance(count := item.get("completion_tokens"), int)]
+        whole = {**part, "completion_tokens": sum(counts), "parts": parts}
+        whole.pop("mean_logprob", None)
+        if (mean := _average(parts, len(self._text))) is not None:
+            whole["mean_logprob"] = mean
+        return whole
+
+
+def _average(parts: Sequence[dict[str, Any]], length: int) -> float | None:
+    """The mean log-probability over the tokens of all parts; None if one that wrote something does not know its own."""
+    total, tokens = 0.0, 0
+    ends = [*(part.get("from_character", 0) for part in parts[1:]), length]
+    for part, end in zip(parts, ends, strict=True):
+        mean, count = part.get("mean_logprob"), part.get("completion_tokens")
+        if end == part.get("from_character", 0):
+            continue
+        if not isinstance(mean, float) or not isinstance(count, int):  # another server's, or an import's
+            return None
+        total, tokens = total + mean * count, tokens + count
+    return round(total / tokens, 4) if tokens else None
 
 
 class _Keeper:

@@ -78,8 +78,8 @@ class TokenLogprob:
     the token that completes the character has all of it."""
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
-    """The most probable tokens at this place. Without text: the end of the reply or another mark; with a U+FFFD at
-    its end: a part of a character."""
+    """The most probable tokens at this place. Without text: the end of the reply or another mark; with a U+FFFD: what
+    makes no whole character, and nothing that a reply could go on from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ Only the engine's process imports this module; torch stands at its top because e
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,13 +170,14 @@ def read_many_logprobs(logits: torch.Tensor, tokens: Sequence[int], count: int) 
 
     Raises EngineError if the model computed no usable numbers.
     """
-    mass = logits.logsumexp(-1, keepdim=True)
-    if not bool(torch.isfinite(mass).all()):
+    logprobs = logits.log_softmax(-1)
+    drawn = logprobs.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
+    if not all(map(math.isfinite, drawn)):
         raise _not_finite()
-    # Only what is read is normalized: a second tensor as large as the vocabulary would double the memory.
-    drawn = (logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None]) - mass)[:, 0].tolist()
-    values, ids = torch.topk(logits, min(count, logits.shape[-1]))
-    top = zip(ids.tolist(), (values - mass).tolist(), strict=True)
+    if not count:
+        return [(own, []) for own in drawn]
+    values, ids = torch.topk(logprobs, min(count, logits.shape[-1]))
+    top = zip(ids.tolist(), values.tolist(), strict=True)
     return [(own, list(zip(*row, strict=True))) for own, row in zip(drawn, top, strict=True)]
 
 

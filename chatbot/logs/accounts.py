@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from chatbot.logs.findings import LETTER, Span
+from chatbot.logs.findings import ACCOUNT_BEGUN, LETTER, Span
 
 _IBAN = re.compile(rf"(?<!{LETTER})[A-Za-z]{{2}}\d\d(?=[ -]?[A-Za-z0-9])")
 
@@ -31,7 +31,6 @@ _ISSUERS = (
     (re.compile(r"220[0-4]"), (16, 17, 18, 19)),  # Mir
     (re.compile(r"60|82|508"), (16,)),  # RuPay
 )
-_ACCOUNT_BEFORE = re.compile(r"\b[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]{4})*[ -]$")
 _CARD_WORD = re.compile(r"card|visa|karte|carte|卡[号號]?[^\d\n]{0,12}$", re.IGNORECASE)
 
 
@@ -67,7 +66,7 @@ def find_cards(text: str) -> Iterator[Span]:
             continue
         if len(digits) == 13 and not _CARD_WORD.search(text, max(0, match.start() - 24), match.start()):
             continue  # no card has 13 digits any more, but every article in a shop has
-        if _ACCOUNT_BEFORE.search(text, max(0, match.start() - 40), match.start()):
+        if ACCOUNT_BEGUN.search(text, max(0, match.start() - 40), match.start()):
             continue  # the middle of an account number whose check digits are wrong
         if luhn.is_valid(digits) and len(set(digits)) > 2:
             yield match.span()

@@ -20,11 +20,12 @@ from chatbot.logs.findings import LETTER, UNSPACED, Span
 _AT = re.compile(r"@| ?[\[({] ?(?:at|ät|@) ?[\])}] ?", re.IGNORECASE)
 # The part before the @, read backwards; in a script without spaces it may take a word too much.
 _LOCAL = re.compile(rf"(?:{LETTER}|[+-])(?:(?:{LETTER}|[.%+'’&=*!#$?^{{}}|~/-]){{0,63}}{LETTER})?|[{UNSPACED}]{{1,20}}")
+_IN_URL = re.compile(r"://[^\s/@]*$")
 _DOT = r"(?:\.| ?[\[({] ?(?:dot|punkt|point) ?[\])}] ?)"
 _LABEL = rf"(?:{LETTER}(?:{LETTER}|-){{0,62}}|[{UNSPACED}]{{1,63}})"
 _DOMAIN = re.compile(rf"{_LABEL}(?:{_DOT}{_LABEL}){{1,8}}", re.IGNORECASE)
 _LABELS = re.compile(rf"{_DOT}({_LABEL})", re.IGNORECASE)
-_PRIVATE_ENDINGS = {"LOCAL", "INTERNAL", "INTRANET", "LAN", "CORP", "TEST", "EXAMPLE"}
+_PRIVATE_ENDINGS = {"local", "internal", "intranet", "lan", "corp", "test", "example"}
 
 _V4 = re.compile(rf"(?<!{LETTER})(?<![.])(?<![A-Za-z_][/-])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!{LETTER}|\.\w|-[A-Za-z])")
 _V6 = re.compile(rf"(?<!{LETTER})(?<!\w\[)[0-9A-Fa-f:][0-9A-Fa-f:.]{{2,}}+(?!{LETTER})")
@@ -42,10 +43,11 @@ def find_emails(text: str) -> Iterator[Span]:
         before = text[max(0, at.start() - 64) : at.start()]
         local = _LOCAL.match(before[::-1])
         domain = _DOMAIN.match(text, at.end())
-        if local and domain and local.group() != "tig":
-            end = _end_of_domain(text, domain.start(), domain.end())
-            if end is not None:
-                yield at.start() - local.end(), end
+        if not local or not domain or local.group() == "git"[::-1] or _IN_URL.search(before[: -local.end()]):
+            continue
+        end = _end_of_domain(text, domain.start(), domain.end())
+        if end is not None:
+            yield at.start() - local.end(), end
 
 
 def _end_of_domain(text: str, start: int, end: int) -> int | None:
@@ -64,17 +66,15 @@ def _end_of_domain(text: str, start: int, end: int) -> int | None:
 
 
 def _is_ending(label: str) -> bool:
-    try:
-        return label.encode("idna").decode().upper() in _endings()
-    except UnicodeError:
-        return False
+    return label.lower() in _endings()
 
 
 @cache
 def _endings() -> frozenset[str]:
     from linkify_it.tlds import TLDS
 
-    return frozenset(TLDS) | _PRIVATE_ENDINGS
+    known = {ending.lower() for ending in TLDS}
+    return frozenset(known | {ending.encode().decode("idna") for ending in known}) | _PRIVATE_ENDINGS
 
 
 def find_ips(text: str) -> Iterator[Span]:

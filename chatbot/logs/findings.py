@@ -7,7 +7,6 @@ one character of the original, so their offsets hold in both.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +37,9 @@ UNSPACED = (
 LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script that sets spaces: next to one, a word is not at its border."""
 
+ACCOUNT_BEGUN = re.compile(r"\b[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]{4})*[ -]$")
+"""At the end of a text: an account number has begun, so the digits after it are its own, valid or not."""
+
 Span = tuple[int, int]
 
 
@@ -56,10 +58,16 @@ def flatten(text: str) -> str:
     return text if text.isascii() else text.translate(_table())
 
 
+def lower(text: str) -> str:
+    """`text` in small letters, one for one: İ alone would become two characters, so it stays."""
+    low = text.lower()
+    return low if len(low) == len(text) else text.replace("İ", "I").lower()
+
+
 @cache
 def _table() -> dict[int, str]:
     table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-    for code in range(0x80, sys.maxunicode + 1):
+    for code in range(0x80, 0x1FC00):  # the planes that have digits
         character = chr(code)
         category = unicodedata.category(character)
         if category == "Nd":

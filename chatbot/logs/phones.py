@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from chatbot.logs.findings import LETTER, Span
+from chatbot.logs.findings import ACCOUNT_BEGUN, LETTER, Span
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 REGIONS = ("US", "GB", "DE", "FR", "CN", "JP", "IN", "AU", "IT", "ES", "NL", "CH", "AT", "BR")
 """Whose national notation is read if nothing else is said (ISO 3166); each adds some look-alikes."""
 
+_KINDS = ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan")
+"""The tables of one region that make a number valid, as the library names them."""
+
 _SEPARATOR = r"(?: [-/] |[ .-]?\(|\)[ ./-]?|[ ./-])"
-_RUN = re.compile(rf"(?<!{LETTER})(?:\(?\+ ?)?\(?\d(?:{_SEPARATOR}?\d)*+")
+_RUN = re.compile(rf"(?<!{LETTER})(?:\(?\+)?\(?\d(?:{_SEPARATOR}?\d)*+")
 _GROUP = re.compile(r"\d+")
 
 _WORD_BEFORE = re.compile(
@@ -35,9 +38,10 @@ _OTHER_NUMBER = re.compile(
     r"commande|facture|nr|no|number)\b|[#№]|n°|订单|单号|编号)[^\d\n]{0,8}$",
     re.IGNORECASE,
 )
-_GLUED_BEFORE = re.compile(r"(?:[.,#$€£¥^%&_~@\\/<]|\d[:*]|\w-)$")
+_GLUED_BEFORE = re.compile(r"(?:[.,#$€£¥^%&_~@\\/<]|\d[:*]|-)$")
 _GLUED_AFTER = re.compile(
-    rf"{LETTER}|[,:]\d|-\w| ?(?:[%€$£¥°]|(?:USD|EUR|GBP|CHF|euros?|dollars?|km|kg|cm|mm|ms|bytes?|people)\b|[元円万亿年月])"
+    rf"{LETTER}|[,:]\d|-\w| ?(?:[%€$£¥°元円万亿年月]|"
+    r"(?:USD|EUR|GBP|CHF|euros?|dollars?|km|kg|cm|mm|ms|bytes?|people)\b)"
 )
 _DATE = re.compile(r"(?:1[89]|20)\d\d[ ./-]\d{1,2}[ ./-]\d{1,2}|\d{1,2}[ ./-]\d{1,2}[ ./-](?:(?:1[89]|20)\d\d|\d\d)")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[ .]\d{3})+")
@@ -54,10 +58,11 @@ class PhoneFinder:
         self._regions: list[tuple[str, str, re.Pattern[str]]] = []
         for region in regions:
             metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-            pattern = metadata.general_desc.national_number_pattern if metadata and metadata.general_desc else None
-            if not metadata or not pattern:
+            if not metadata:
                 raise ValueError(f"{region} is no region that has phone numbers")
-            self._regions.append((region, metadata.national_prefix or "", re.compile(pattern)))
+            described = (getattr(metadata, kind) for kind in _KINDS)
+            patterns = [kind.national_number_pattern for kind in described if kind and kind.national_number_pattern]
+            self._regions.append((region, metadata.national_prefix or "", re.compile("|".join(patterns))))
 
     def find(self, text: str) -> Iterator[Span]:
         seen: dict[str, bool] = {}  # a text repeats numbers, and each costs the library some 0.1 ms
@@ -99,7 +104,7 @@ class PhoneFinder:
         start, whole = run.start(), run.group()
         before = text[max(0, start - 40) : start]
         called = bool(_WORD_BEFORE.search(before))
-        if not called and _OTHER_NUMBER.search(before):
+        if not called and (_OTHER_NUMBER.search(before) or ACCOUNT_BEGUN.search(before)):
             return
         found = 0
         for first, last in _pieces(whole):
@@ -115,6 +120,8 @@ class PhoneFinder:
         written = written if ")" in written else written.lstrip("(")
         groups = _GROUP.findall(written)
         digits = "".join(groups)
+        if written.count("(") != written.count(")"):
+            return False
         if not 7 <= len(digits) <= 13 or _DATE.fullmatch(written) or len(set(digits)) < 3:
             return False
         leading = digits.startswith("0")
@@ -126,8 +133,10 @@ class PhoneFinder:
                 return False
             if len(groups) == 2 and "." in written:
                 return False
+            if len(digits) < 9:
+                return False
             if leading:
-                if len(digits) < 9 or (len(groups) > 1 and not 2 <= len(groups[0]) <= 6):
+                if len(groups) > 1 and not 2 <= len(groups[0]) <= 6:
                     return False
                 free = True
         return any(self._is_of_region(written, groups, free, called, *region) for region in self._regions)
@@ -143,13 +152,16 @@ class PhoneFinder:
         pattern: re.Pattern[str],
     ) -> bool:
         digits = "".join(groups)
-        if not pattern.fullmatch(digits) and not (prefix and pattern.fullmatch(digits.removeprefix(prefix))):
-            return False  # most numbers end here, a hundred times cheaper than below
+        bare = bool(pattern.fullmatch(digits))
+        if not bare and not (prefix and pattern.fullmatch(digits.removeprefix(prefix))):
+            return False
+        if called or (free and (not bare if prefix else bare)):
+            return True  # a valid number with the prefix that it has at home, however it is grouped
         number = self._parse(written, region)
-        if number is None or not self._library.is_valid_number_for_region(number, region):
+        if number is None:
             return False
         usual = _GROUP.findall(self._library.format_number(number, self._library.PhoneNumberFormat.NATIONAL))
-        if called or groups == usual or [prefix, *usual] == groups or len(groups) == 1 == len(usual):
+        if groups in (usual, [prefix, *usual]):
             return True
         return "".join(usual) == digits and (free or len(groups) == 1)
 

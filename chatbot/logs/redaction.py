@@ -6,6 +6,8 @@ is perfect: what it leaves out is in each module's first lines, so a person look
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ __all__ = ["Finding", "Kind", "Redacted", "Redactor", "read_names"]
 
 _CERTAINTY = {kind: rank for rank, kind in enumerate(PLACEHOLDERS)}
 _ROUNDS = 8
+_OPAQUE = "\ufffc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Redactor:
         return Redacted(_mask(text, findings)[0], dict(counts))
 
     def _search(self, text: str) -> Iterator[tuple[Kind, int, int]]:
+        text = PLACEHOLDER.sub(_hide, text)
         yield from (("secret", *span) for span in find_secrets(text))
         yield from (("iban", *span) for span in find_ibans(text))
         yield from (("card", *span) for span in find_cards(text))
@@ -74,6 +78,11 @@ class Redactor:
         yield from (("ip", *span) for span in find_ips(text))
         yield from (("phone", *span) for span in self._phones.find(text))
         yield from (("name", *span) for span in self._names.find(text))
+
+
+def _hide(placeholder: re.Match[str]) -> str:
+    """As long, but without its word: `[phone]` must not make a phone number of the number after it."""
+    return f"[{_OPAQUE * (len(placeholder.group()) - 2)}]"
 
 
 def _choose(found: list[tuple[Kind, int, int]], text: str) -> list[tuple[Kind, int, int]]:
@@ -104,6 +113,4 @@ def _mask(text: str, findings: Sequence[Finding]) -> tuple[str, list[tuple[int, 
 
 
 def _shift_at(origins: list[tuple[int, int]], start: int) -> int:
-    from bisect import bisect_right
-
     return origins[bisect_right(origins, (start, float("inf"))) - 1][1]

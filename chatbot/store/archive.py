@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from chatbot.store.archive_batch import ArchiveBatch, find_known
+from chatbot.store.archive_batch import ArchiveBatch, find_known, list_ids
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.conversations import get_conversation
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.judgement_tables import ReplyStateRow
-from chatbot.store.judgements import read_history
+from chatbot.store.judgements import Opinion, read_histories
+from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
@@ -58,19 +58,18 @@ class Archive:
             for name in sorted(names)
         }
         with self._database.write() as connection:
-            keys = find_known(connection, conversations)
+            known = find_known(connection, conversations)
             batch = ArchiveBatch(self._identifiers, source, versions)
             for one in conversations:
-                if one.key not in keys:
-                    keys.add(one.key)
+                names = {one.key, *list_ids(one)}
+                if known.isdisjoint(names):
+                    known |= names
                     batch.take(one)
             batch.write(connection)
         return Added(len(batch.conversations), len(batch.messages), len(conversations) - len(batch.conversations))
 
 
 def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
-    from chatbot.store.learning_tables import ModelVersionRow
-
     table = ConversationRow
     conversation = get_conversation(connection, conversation_id)
     more = connection.execute(select(table.system_prompt, table.sampling).where(table.id == conversation_id)).one()
@@ -81,13 +80,11 @@ def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
         .where(row.conversation_id == conversation_id)
         .order_by(row.id)
     )
-    judged = set(
-        connection.scalars(select(ReplyStateRow.message_id).where(ReplyStateRow.conversation_id == conversation_id))
-    )
-    messages = [_archive_message(connection, found, found.id in judged) for found in connection.execute(query)]
+    opinions = read_histories(connection, conversation_id)
+    messages = [_archive_message(found, opinions.get(found.id, [])) for found in connection.execute(query)]
     return ArchivedConversation(
         key=conversation_id,
-        messages=_sort_parents_first(messages),
+        messages=tuple(_sort_parents_first(messages)),
         title=conversation.title,
         system_prompt=more.system_prompt,
         persona=conversation.persona,
@@ -101,8 +98,7 @@ def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
     )
 
 
-def _archive_message(connection: Connection, row: Any, judged: bool) -> ArchivedMessage:
-    opinions = read_history(connection, row.id) if judged else []
+def _archive_message(row: Any, opinions: Sequence[Opinion]) -> ArchivedMessage:
     return ArchivedMessage(
         key=row.id,
         parent=row.parent_id,
@@ -145,12 +141,8 @@ def _archive_message(connection: Connection, row: Any, judged: bool) -> Archived
     )
 
 
-def _sort_parents_first(messages: Sequence[ArchivedMessage]) -> tuple[ArchivedMessage, ...]:
+def _sort_parents_first(messages: Sequence[ArchivedMessage]) -> Iterator[ArchivedMessage]:
     """Identifiers rise with time but for a clock that was set back, so nearly always nothing moves."""
-    return tuple(_walk(messages))
-
-
-def _walk(messages: Sequence[ArchivedMessage]) -> Iterator[ArchivedMessage]:
     done: set[str | None] = {None}
     waiting = list(messages)
     while waiting:

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, bindparam, select
 from chatbot.store import reply_states, search_index
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.conversations import fold
-from chatbot.store.identifiers import IdentifierSource
+from chatbot.store.identifiers import IdentifierSource, is_identifier
 from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow, ReviewRow
-from chatbot.store.reply_states import Concern
 from chatbot.store.tables import ConversationRow, ImportedRecordRow, MessageRow
+
+_STEP = 500  # how many identifiers one query names
 
 
 class ArchiveBatch:
@@ -28,6 +29,7 @@ class ArchiveBatch:
         self._source = source
         self._versions = versions
         self._now = datetime.now(UTC)
+        self._given: set[str] = set()
         self.conversations: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
         self._tips: list[dict[str, str]] = []
@@ -40,8 +42,8 @@ class ArchiveBatch:
     def take(self, one: ArchivedConversation) -> None:
         times = [message.created for message in one.messages if message.created]
         created = one.created or min(times, default=None)
-        conversation_id = one.id or self._identifiers.next(created)
-        ids = {message.key: message.id or self._identifiers.next(message.created) for message in one.messages}
+        conversation_id = self._identify(one.id, created)
+        ids = {message.key: self._identify(message.id, message.created) for message in one.messages}
         self.conversations.append(
             {
                 "id": conversation_id,
@@ -95,36 +97,25 @@ class ArchiveBatch:
             words = {"decision": review.decision, "note": review.note}
             self._reviews.append(judgement | words | self._sign(review, message))
         if message.role == "assistant":
-            self._take_state(message, ids[message.key], conversation_id)
+            # The state of a reply that nobody judged is known without asking.
+            self._states.append(reply_states.make_state(self.messages[-1]))
+            if message.feedback or message.reviews:
+                self._judged.append(ids[message.key])
+
+    def _identify(self, given: str, moment: datetime | None) -> str:
+        """The identifier that an export of ours gives; a new one if it gives none, or one twice."""
+        if given in self._given or not is_identifier(given):
+            return self._identifiers.next(moment)
+        self._given.add(given)
+        return given
 
     def _sign(self, judgement: ArchivedFeedback | ArchivedReview, message: ArchivedMessage) -> dict[str, Any]:
         return {
-            "id": judgement.id or self._identifiers.next(),
+            "id": self._identify(judgement.id, judgement.created),
             "author": judgement.author,
             "written_by": dict(judgement.written_by) or {"model": message.model},
             "created_at": judgement.created or self._now,
         }
-
-    def _take_state(self, message: ArchivedMessage, message_id: str, conversation_id: str) -> None:
-        """The state of a reply that nobody judged is known without asking."""
-        if message.feedback or message.reviews:
-            self._judged.append(message_id)
-            return
-        concern, badness = Concern.NONE, 0.0
-        if message.content:
-            status, reason = message.status, message.finish_reason
-            concern, badness = reply_states.list_concerns(0, status, reason, message.generation, flagged=False)[0]
-        self._states.append(
-            {
-                "message_id": message_id,
-                "conversation_id": conversation_id,
-                "waiting": bool(message.content),
-                "concern": int(concern),
-                "badness": badness,
-                "rating": 0,
-                "decision": "",
-            }
-        )
 
     def write(self, connection: Connection) -> None:
         conversation: Any = ConversationRow.__table__
@@ -148,18 +139,21 @@ class ArchiveBatch:
 
 
 def find_known(connection: Connection, conversations: Sequence[ArchivedConversation]) -> set[str]:
-    """The keys of those that are in the database: by their record, or, for our own exports, by their identifier or
-    that of one of their messages."""
-    record, conversation, message = ImportedRecordRow, ConversationRow, MessageRow
+    """The keys of those whose record is in the database, and of the identifiers that our own exports bring those that
+    are in it."""
+    record = ImportedRecordRow
     keys = [one.key for one in conversations]
     known = set(connection.scalars(select(record.key).where(record.key.in_(keys))))
-    by_id = {one.id: one.key for one in conversations if one.id}
-    if by_id:
-        known |= {by_id[one] for one in connection.scalars(select(conversation.id).where(conversation.id.in_(by_id)))}
-        for one in conversations:
-            ids = [said.id for said in one.messages if said.id]
-            for start in range(0, len(ids), 500):
-                step = ids[start : start + 500]
-                if connection.scalar(select(message.id).where(message.id.in_(step)).limit(1)) is not None:
-                    known.add(one.key)
+    ids = [identifier for one in conversations for identifier in list_ids(one)]
+    for table in (ConversationRow, MessageRow, FeedbackRow, ReviewRow):
+        for start in range(0, len(ids), _STEP):
+            known.update(connection.scalars(select(table.id).where(table.id.in_(ids[start : start + _STEP]))))
     return known
+
+
+def list_ids(one: ArchivedConversation) -> list[str]:
+    """The identifiers that a conversation keeps: its own, its messages' and its judgements'."""
+    ids = [one.id]
+    for message in one.messages:
+        ids += (message.id, *(said.id for said in message.feedback), *(review.id for review in message.reviews))
+    return [identifier for identifier in ids if is_identifier(identifier)]

@@ -7,6 +7,7 @@ name only when it is whole, and is readable by its owner only.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -17,7 +18,7 @@ from sqlalchemy import text
 
 from chatbot.errors import ChatbotError, DatabaseDamaged, DatabaseUnwritable, StoreError
 from chatbot.files import make_private_folder, sync_folder
-from chatbot.store.sessions import BUSY_SECONDS, Database, list_backups, name_sqlite_error
+from chatbot.store.sessions import BACKUP_NAME, BUSY_SECONDS, Database, list_backups, name_sqlite_error
 
 KEPT = 5
 _PROBLEMS_SHOWN = 20
@@ -57,20 +58,31 @@ def back_up(path: Path, target: Path | None = None) -> Path:
     return chosen
 
 
+def list_leftovers(path: Path) -> list[Path]:
+    """The unfinished copies that a killed `back_up` of the database `path` left; also those of one that is at work."""
+    pattern = re.compile(r"\." + BACKUP_NAME.format(stem=re.escape(path.stem)) + r"\..*")
+    return sorted(file for file in (path.parent / "backups").glob(".*") if pattern.fullmatch(file.name))
+
+
 def find_problems(database: Database) -> list[str]:
     """What is wrong with a database, in sentences; empty if it is sound. Reads all of it."""
     problems: list[str] = []
     try:
         with database.read() as connection:
-            if database.engine.dialect.name == "sqlite":
+            is_sqlite = database.engine.dialect.name == "sqlite"
+            if is_sqlite:
                 rows = connection.exec_driver_sql(f"PRAGMA integrity_check({_PROBLEMS_SHOWN})").scalars()
                 problems += [f"integrity: {row}" for row in rows if row != "ok"]
                 for table, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                     problems.append(f"a row of {table} names a row of {parent} that is missing")
             for sentence, query in _TREE_CHECKS.items():
-                count = connection.scalar(text(query))
-                if count:
+                if count := connection.scalar(text(query)):
                     problems.append(f"{count} {sentence}")
+            for sentence, query in {**_STATE_CHECKS, **(_SEARCH_CHECKS if is_sqlite else {})}.items():
+                if count := connection.scalar(text(query)):
+                    problems.append(f"{count} {sentence} (`chatbot db reindex` mends it)")
+        if is_sqlite:
+            problems += _check_search_index(database)
     except DatabaseDamaged as error:
         problems.append(error.message)
     except ChatbotError as error:
@@ -78,6 +90,16 @@ def find_problems(database: Database) -> list[str]:
             raise
         problems.append(error.message)
     return problems[:_PROBLEMS_SHOWN]
+
+
+def _check_search_index(database: Database) -> list[str]:
+    """FTS5 checks itself by a statement that pretends to write; it says only that something is wrong."""
+    try:
+        with database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO message_search (message_search) VALUES ('integrity-check')")
+    except DatabaseDamaged:
+        return ["the search index is damaged (`chatbot db reindex` mends it)"]
+    return []
 
 
 def _sync_file(path: Path) -> None:
@@ -105,4 +127,35 @@ _TREE_CHECKS = {
         SELECT (SELECT count(*) FROM message) - (SELECT count(*) FROM reachable)""",
     "finished messages still name a writer": """
         SELECT count(*) FROM message WHERE status <> 'streaming' AND writer <> ''""",
+}
+
+_STATE_CHECKS = {
+    "replies have no state, so that no queue or filter shows them": """
+        SELECT count(*) FROM message WHERE role = 'assistant' AND status <> 'streaming'
+        AND NOT EXISTS (SELECT 1 FROM reply_state WHERE reply_state.message_id = message.id)""",
+    "replies have a state that is not what was judged of them": """
+        SELECT count(*) FROM reply_state JOIN message ON message.id = reply_state.message_id
+        WHERE reply_state.conversation_id <> message.conversation_id OR message.role <> 'assistant'
+        OR reply_state.rating <> coalesce((
+            SELECT rating FROM feedback WHERE feedback.message_id = reply_state.message_id AND rating IS NOT NULL
+            ORDER BY created_at DESC, id DESC LIMIT 1), 0)
+        OR reply_state.decision <> coalesce((
+            SELECT CASE decision WHEN 'withdraw' THEN '' ELSE decision END FROM review
+            WHERE review.message_id = reply_state.message_id ORDER BY created_at DESC, id DESC LIMIT 1), '')
+        OR reply_state.waiting <> (message.content <> '' AND message.status <> 'streaming' AND NOT message.hidden
+            AND reply_state.decision NOT IN ('approve', 'reject'))
+        OR reply_state.waiting AND reply_state.concern = 0""",
+}
+
+_SEARCH_CHECKS = {
+    "messages are not in the search index": """
+        SELECT count(*) FROM message WHERE status <> 'streaming' AND content <> ''
+        AND NOT EXISTS (SELECT 1 FROM search_entry WHERE search_entry.message_id = message.id)""",
+    "entries of the search index belong to no message": """
+        SELECT count(*) FROM message_search_docsize
+        WHERE NOT EXISTS (SELECT 1 FROM search_entry JOIN message ON message.id = search_entry.message_id
+        WHERE search_entry.number = message_search_docsize.id)""",
+    "entries of the search index have no words": """
+        SELECT count(*) FROM search_entry
+        WHERE NOT EXISTS (SELECT 1 FROM message_search_docsize WHERE id = search_entry.number)""",
 }

@@ -146,7 +146,9 @@ def find_by_prefix(connection: Connection, query: Select[Any], column: Any, pref
     within = column.startswith(start, autoescape=True)
     if connection.dialect.name == "sqlite":  # whose LIKE knows no case and so would read every row
         within = and_(column >= start, column < start + "~")
-    found = list(connection.scalars(query.where(within).limit(_AMBIGUOUS_SHOWN + 1))) if start.isascii() else []
+    found: list[str] = []
+    if start.isascii():
+        found += connection.scalars(query.where(within).limit(_AMBIGUOUS_SHOWN + 1))
     if not found:
         raise _not_found(prefix, kind)
     if len(found) > 1:

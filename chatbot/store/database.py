@@ -10,6 +10,7 @@ from typing import Self
 from sqlalchemy import Connection, inspect, text
 
 from chatbot.errors import DatabaseTooNew, StoreError
+from chatbot.store import reply_states, search_index
 from chatbot.store.archive import Archive
 from chatbot.store.backup import back_up, find_problems
 from chatbot.store.conversations import Conversations
@@ -92,6 +93,13 @@ class Store:
     def verify(self) -> list[str]:
         """What is wrong with the database, in sentences; empty if it is sound. Reads all of it."""
         return find_problems(self._database)
+
+    def reindex(self) -> None:
+        """Makes the search index and the states of replies anew from the messages and judgements. Over a million
+        messages it holds the write lock for minutes."""
+        with self._database.write() as connection:
+            search_index.rebuild(connection)
+            reply_states.refresh_all(connection)
 
     def back_up(self, target: Path | None = None) -> Path:
         """Writes a copy and returns where. Raises StoreError."""

@@ -2,8 +2,8 @@
 
 Deleting rows is not enough. SQLite leaves deleted bytes in the file, so `secure_delete` overwrites them; the search
 index keeps the words of removed messages until its parts are merged; and VACUUM writes a file without free pages. The
-backups that still hold the conversation are replaced by a new one. What was trained on it cannot be untrained: it is
-named.
+backups that still hold the conversation, and what a killed backup left behind, are replaced by a new backup. What was
+trained on it cannot be untrained: it is named. A server's own files and backups are its keeper's business.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, select, update
 
-from chatbot.errors import InvalidInput
+from chatbot.errors import DatabaseUnwritable, InvalidInput
 from chatbot.store import search_index
-from chatbot.store.backup import back_up
+from chatbot.store.backup import back_up, list_leftovers
 from chatbot.store.conversations import get_conversation
 from chatbot.store.learning_tables import DatasetItemMessageRow, DatasetItemRow
-from chatbot.store.lineage import Descent, find_descent
-from chatbot.store.sessions import Database, list_backups
+from chatbot.store.lineage import DatasetUse, Descent, find_descent
+from chatbot.store.sessions import BUSY_SECONDS, Database, list_backups
 from chatbot.store.tables import ConversationRow, DraftRow, MessageRow
 
 _STEP = 200
-_BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +55,42 @@ class Erasure:
 
     def preview(self, conversation_ids: Sequence[str]) -> Forgotten:
         """What `forget` would do. Raises NotFound."""
+        chosen = list(dict.fromkeys(conversation_ids))
         with self._database.read() as connection:
             messages = 0
             descents = []
-            items = 0
-            for conversation_id in conversation_ids:
+            items: set[str] = set()
+            for conversation_id in chosen:
                 get_conversation(connection, conversation_id)
                 ids = _list_messages(connection, conversation_id)
                 messages += len(ids)
                 descents.append(find_descent(connection, ids, conversation_id))
-                items += len(_list_items(connection, conversation_id))
-        held = tuple(path for path in self._backups() if _holds(path, conversation_ids))
-        return Forgotten(len(conversation_ids), messages, items, _join(descents), held, None)
+                items.update(_list_items(connection, conversation_id))
+        path = self._database.path
+        held = tuple(backup for backup in list_backups(path) if _holds(backup, chosen)) if path else ()
+        return Forgotten(len(chosen), messages, len(items), _join(descents), held, None)
 
     def forget(self, conversation_ids: Sequence[str], on_step: Callable[[str], object] | None = None) -> Forgotten:
         """Deletes conversations everywhere. All rows go in one transaction; `on_step` hears what is being done. If a
-        later step fails the rows are gone, and forgetting again, or `scrub`, does the rest. Raises NotFound,
-        InvalidInput while a reply is being written."""
+        later step fails the rows and the backups are gone, and `scrub` does the rest. Raises NotFound, InvalidInput
+        while a reply is being written, StoreError."""
         say = on_step or (lambda _: None)
         planned = self.preview(conversation_ids)
         say("deleting rows")
         with self._database.write() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            for conversation_id in conversation_ids:
+            for conversation_id in dict.fromkeys(conversation_ids):
                 _delete_conversation(connection, conversation_id)
+        path = self._database.path
+        if path:
+            # Before anything else can fail: nobody could ask for them again once the rows are gone.
+            _unlink([*planned.backups, *list_leftovers(path)])
         self.scrub(on_step)
-        new = None
-        if planned.backups and self._database.path:
-            say("replacing backups")
-            new = back_up(self._database.path)
-            for path in planned.backups:
-                path.unlink(missing_ok=True)
-        return Forgotten(
-            planned.conversations, planned.messages, planned.dataset_items, planned.descent, planned.backups, new
-        )
+        if not path or not planned.backups:
+            return planned
+        say("making a new backup")
+        return replace(planned, new_backup=back_up(path))
 
     def scrub(self, on_step: Callable[[str], object] | None = None) -> None:
         """Rewrites the search index and the file, so that nothing of deleted rows is left in them."""
@@ -100,15 +100,7 @@ class Erasure:
             search_index.compact(connection)
         if self._database.path:
             say("rewriting the file")
-            # Outside of a transaction, as VACUUM must be; the empty WAL, if there is one, goes with it.
-            with self._database.engine.connect() as connection:
-                raw = connection.connection.driver_connection
-                assert raw is not None
-                raw.execute("VACUUM")
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def _backups(self) -> list[Path]:
-        return list_backups(self._database.path) if self._database.path else []
+            self._database.vacuum()
 
 
 def _delete_conversation(connection: Connection, conversation_id: str) -> None:
@@ -143,19 +135,28 @@ def _list_items(connection: Connection, conversation_id: str) -> list[str]:
 
 
 def _join(descents: Sequence[Descent]) -> Descent:
-    datasets = {}
+    datasets: dict[str, DatasetUse] = {}
     for one in (dataset for descent in descents for dataset in descent.datasets):
         known = datasets.get(one.id)
-        items = one.items + (known.items if known else 0)
-        datasets[one.id] = type(one)(one.id, one.name, one.number, one.kind, items, one.created)
+        datasets[one.id] = replace(one, items=one.items + known.items) if known else one
     models = {model.id: model for descent in descents for model in descent.models}
     return Descent(tuple(datasets.values()), tuple(models.values()))
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DatabaseUnwritable(
+                f"{path} cannot be deleted: {error.strerror}.", hint="Delete it by hand."
+            ) from None
 
 
 def _holds(path: Path, conversation_ids: Sequence[str]) -> bool:
     """Whether a backup holds any of the conversations; one that cannot be read is left alone."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
             query = "SELECT 1 FROM conversation WHERE id = ?"
             return any(connection.execute(query, (one,)).fetchone() for one in conversation_ids)
     except sqlite3.Error:

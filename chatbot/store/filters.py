@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, literal_column, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, literal_column, select, tuple_
 
 from chatbot.errors import InvalidInput
 from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow
@@ -19,6 +19,7 @@ from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.records import Status
 from chatbot.store.tables import ConversationRow, MessageRow
 
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 RatingFilter = Literal["", "up", "down", "none"]
 StateFilter = Literal["", "waiting", "approved", "rejected", "redacted"]
 
@@ -63,7 +64,7 @@ class LogFilter:
         return bool(self.model or self.rating or self.status or self.state or self.tag)
 
 
-def limit_conversations(query: Select[Any], asked: LogFilter) -> Select[Any]:
+def limit_conversations(query: AnySelect, asked: LogFilter) -> AnySelect:
     """`query`, which reads the conversation table, with all of `asked` but the text."""
     table = ConversationRow
     query = query.where(table.deleted.is_(asked.deleted))
@@ -80,7 +81,7 @@ def limit_conversations(query: Select[Any], asked: LogFilter) -> Select[Any]:
     return query
 
 
-def limit_messages(query: Select[Any], asked: LogFilter) -> Select[Any]:
+def limit_messages(query: AnySelect, asked: LogFilter) -> AnySelect:
     """`query`, which reads message, conversation and, by an outer join, reply_state, with all of `asked` but the
     text. Hidden messages are left out."""
     table = ConversationRow
@@ -110,18 +111,23 @@ def _holds_reply(asked: LogFilter) -> ColumnElement[bool]:
 def _describe_reply(asked: LogFilter) -> list[ColumnElement[bool]]:
     state, message = ReplyStateRow, MessageRow
     conditions: list[ColumnElement[bool]] = []
+    if asked.asks_of_replies:
+        conditions.append(message.role == "assistant")
     if asked.rating:
         conditions.append(state.rating == _RATINGS[asked.rating])
     if asked.state == "waiting":
-        conditions.append(and_(state.waiting.is_(True), state.concern > 0))
+        # As a function of the column, or SQLite would walk the whole queue for each conversation.
+        conditions.append(and_(func.coalesce(state.waiting, False).is_(True), state.concern > 0))
     elif asked.state:
         conditions.append(state.decision == _DECISIONS[asked.state])
     if asked.model:
         versions = select(ModelVersionRow.id).where(ModelVersionRow.name == asked.model)
         conditions.append(message.model_version_id.in_(versions))
     if asked.status:
-        # Written out, not bound: only then can SQLite see that the partial index serves.
-        conditions.append(message.status == literal_column(f"'{asked.status}'"))
+        conditions.append(message.status == asked.status)
+        if asked.status in _UNFINISHED:
+            # The condition of the partial index, to the letter: SQLite draws no conclusions.
+            conditions.append(message.status != literal_column("'complete'"))
     if asked.tag:
         conditions.append(message.id.in_(_find_tagged(asked.tag)))
     return conditions
@@ -130,6 +136,10 @@ def _describe_reply(asked: LogFilter) -> list[ColumnElement[bool]]:
 def _find_tagged(tag: str) -> Select[Any]:
     """The messages whose newest tags hold `tag`. People's own words: the table is small."""
     newest, newer = FeedbackRow, FeedbackRow.__table__.alias("newer")
-    later = exists().where(newer.c.message_id == newest.message_id, newer.c.tags.is_not(None), newer.c.id > newest.id)
+    later = exists().where(
+        newer.c.message_id == newest.message_id,
+        newer.c.tags.is_not(None),
+        tuple_(newer.c.created_at, newer.c.id) > tuple_(newest.created_at, newest.id),
+    )
     holds = cast(newest.tags, Text).contains(json.dumps(tag), autoescape=True)
     return select(newest.message_id).where(newest.tags.is_not(None), ~later, holds)

@@ -8,11 +8,18 @@ counter (method 1 of section 6.2).
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from datetime import datetime
 
 _SECOND = 1000 << 12
+_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def is_identifier(text: str) -> bool:
+    """Whether `text` is an identifier as they are made here."""
+    return _FORM.fullmatch(text) is not None
 
 
 class IdentifierSource:

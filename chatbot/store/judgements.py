@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, or_, select
 
@@ -42,7 +42,7 @@ class Opinion:
     tags: tuple[str, ...] | None = None
     comment: str | None = None
     preferred_over: str | None = None
-    decision: str = ""
+    decision: Decision | Literal[""] = ""
     note: str = ""
 
 
@@ -89,6 +89,7 @@ class Judgements:
         they were. Raises InvalidInput if they are not replies to the same message."""
         with self._database.write() as connection:
             chosen = get_message(connection, message_id)
+            _check_reply(chosen)
             for other_id in over:
                 other = get_message(connection, other_id)
                 if (other.conversation_id, other.parent_id) != (chosen.conversation_id, chosen.parent_id):
@@ -230,11 +231,25 @@ def describe_writer(connection: Connection, message_id: str) -> dict[str, Any]:
 
 def read_history(connection: Connection, message_id: str) -> list[Opinion]:
     """Feedback and reviews of a message, oldest first."""
-    said, decided = FeedbackRow, ReviewRow
+    return _read_opinions(connection, FeedbackRow.message_id == message_id, ReviewRow.message_id == message_id)
+
+
+def read_histories(connection: Connection, conversation_id: str) -> dict[str, list[Opinion]]:
+    """`read_history` of all messages of a conversation of which something was said, by their ids."""
+    said = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
+    opinions = _read_opinions(connection, FeedbackRow.message_id.in_(said), ReviewRow.message_id.in_(said))
+    found: dict[str, list[Opinion]] = {}
+    for opinion in opinions:
+        found.setdefault(opinion.message_id, []).append(opinion)
+    return found
+
+
+def _read_opinions(connection: Connection, said: Any, decided: Any) -> list[Opinion]:
+    """Feedback and reviews that meet a condition each, oldest first."""
     opinions = [
         Opinion(
             id=row.id,
-            message_id=message_id,
+            message_id=row.message_id,
             author=row.author,
             created=row.created_at,
             written_by=row.written_by,
@@ -243,19 +258,19 @@ def read_history(connection: Connection, message_id: str) -> list[Opinion]:
             comment=row.comment,
             preferred_over=row.preferred_over_id,
         )
-        for row in connection.execute(select(said.__table__).where(said.message_id == message_id))
+        for row in connection.execute(select(FeedbackRow.__table__).where(said))
     ]
     opinions += [
         Opinion(
             id=row.id,
-            message_id=message_id,
+            message_id=row.message_id,
             author=row.author,
             created=row.created_at,
             written_by=row.written_by,
             decision=row.decision,
             note=row.note,
         )
-        for row in connection.execute(select(decided.__table__).where(decided.message_id == message_id))
+        for row in connection.execute(select(ReviewRow.__table__).where(decided))
     ]
     return sorted(opinions, key=lambda opinion: (opinion.created, opinion.id))
 

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select
 
+from chatbot.errors import NotFound
 from chatbot.store.learning_tables import (
     AliasEventRow,
     AliasRow,
@@ -25,7 +26,7 @@ from chatbot.store.learning_tables import (
     RunRow,
 )
 from chatbot.store.sessions import Database
-from chatbot.store.tables import MessageRow
+from chatbot.store.tables import ID_LENGTH, MessageRow
 
 _STEP = 500  # how many identifiers one query names
 
@@ -39,7 +40,7 @@ class DatasetUse:
     number: int
     kind: str
     items: int
-    """How many of its items were made from them."""
+    """How many of its items were made from them; of a model version's dataset, all."""
     created: datetime
 
 
@@ -57,8 +58,8 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """What learnt from messages: dataset versions, and every model version trained on one of them or further from a
-    model version that was."""
+    """What learnt from messages: dataset versions, and every model version of a run that used one of them, if only to
+    validate with, or that went on from such a run or model version."""
 
     datasets: tuple[DatasetUse, ...]
     models: tuple[ModelUse, ...]
@@ -123,17 +124,25 @@ class Lineage:
             return list(connection.scalars(query.order_by(table.number.desc())))
 
     def of_model(self, version_id: str) -> Origin:
-        """Where a model version comes from."""
+        """Where a model version comes from. Raises NotFound."""
         with self._database.read() as connection:
-            row = connection.execute(select(ModelVersionRow.__table__).where(ModelVersionRow.id == version_id)).one()
+            row = connection.execute(select(ModelVersionRow.__table__).where(ModelVersionRow.id == version_id)).first()
+            if row is None:
+                raise NotFound(f"There is no model version {version_id[:ID_LENGTH]!r}.")
             run = connection.execute(select(RunRow.__table__).where(RunRow.id == row.run_id)).first()
-            used = select(RunInputRow.dataset_version_id).where(RunInputRow.run_id == row.run_id)
-            versions = connection.scalars(used.distinct()).all()
-            item = DatasetItemRow
+            item, used = DatasetItemRow, RunInputRow
+            counted = (
+                select(used.dataset_version_id, func.count(item.id.distinct()))
+                .outerjoin(item, item.dataset_version_id == used.dataset_version_id)
+                .where(used.run_id == row.run_id)
+                .group_by(used.dataset_version_id)
+            )
+            counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
             trained = (
                 select(DatasetItemMessageRow.message_id)
                 .join(item, item.id == DatasetItemMessageRow.dataset_item_id)
-                .where(item.dataset_version_id.in_(versions), item.split == "train")
+                .join(used, used.dataset_version_id == item.dataset_version_id)
+                .where(used.run_id == row.run_id, used.role != "validation", item.split == "train")
             )
             models = _read_models(connection, [version_id, *([run.parent_version_id] if run else [])])
             replies = select(func.count()).where(MessageRow.model_version_id == version_id)
@@ -144,7 +153,7 @@ class Lineage:
                 run_id=row.run_id,
                 base_model=run.base_model if run else "",
                 parent=models.get(run.parent_version_id) if run else None,
-                datasets=_read_datasets(connection, dict.fromkeys(versions, 0)),
+                datasets=_read_datasets(connection, counts),
                 messages=tuple(sorted(set(connection.scalars(trained)))),
                 replies=connection.scalar(replies) or 0,
                 promotions=_read_promotions(connection, version_id),
@@ -165,23 +174,15 @@ def find_descent(connection: Connection, message_ids: Sequence[str], conversatio
     counts: dict[str, int] = {}
     for version in items.values():
         counts[version] = counts.get(version, 0) + 1
-    trained = set(
-        connection.scalars(
-            select(ModelVersionRow.id)
-            .join(RunInputRow, RunInputRow.run_id == ModelVersionRow.run_id)
-            .where(RunInputRow.dataset_version_id.in_(list(counts)))
-        )
-    )
-    newest = trained
-    while newest:  # trained further, or on top
-        further = (
-            select(ModelVersionRow.id)
-            .join(RunRow, RunRow.id == ModelVersionRow.run_id)
-            .where(RunRow.parent_version_id.in_(newest))
-        )
-        newest = set(connection.scalars(further)) - trained
-        trained |= newest
-    models = _read_models(connection, trained)
+    used = select(RunInputRow.run_id).where(RunInputRow.dataset_version_id.in_(list(counts)))
+    runs = newest = set(connection.scalars(used))
+    while newest:  # resumed, or trained further from what came of them
+        made = select(ModelVersionRow.id).where(ModelVersionRow.run_id.in_(newest))
+        further = select(RunRow.id).where(or_(RunRow.resumed_from_id.in_(newest), RunRow.parent_version_id.in_(made)))
+        newest = set(connection.scalars(further)) - runs
+        runs = runs | newest
+    made = select(ModelVersionRow.id).where(ModelVersionRow.run_id.in_(runs))
+    models = _read_models(connection, connection.scalars(made).all())
     return Descent(_read_datasets(connection, counts), tuple(models[key] for key in sorted(models)))
 
 
@@ -199,7 +200,7 @@ def _read_datasets(connection: Connection, counts: dict[str, int]) -> tuple[Data
     )
 
 
-def _read_models(connection: Connection, ids: Sequence[str | None] | set[str]) -> dict[str, ModelUse]:
+def _read_models(connection: Connection, ids: Sequence[str | None]) -> dict[str, ModelUse]:
     table = ModelVersionRow
     wanted = [one for one in ids if one]
     aliases: dict[str, list[str]] = {}

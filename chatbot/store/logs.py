@@ -43,21 +43,6 @@ class Logs:
         self._database = database
         self._search = search
 
-    def list(self, asked: LogFilter | None = None, *, limit: int = 20, offset: int = 0) -> list[LogEntry]:
-        """The newest first; with a text, by the newest message that holds it."""
-        asked = asked or LogFilter()
-        if asked.text:
-            ids = self._search.find_conversations(asked.text, asked, limit=limit, offset=offset)
-            with self._database.read() as connection:
-                query = select_conversations().where(ConversationRow.id.in_(ids))
-                found = {row.id: to_conversation(row) for row in connection.execute(query)}
-                return _count(connection, [found[identifier] for identifier in ids if identifier in found])
-        table = ConversationRow
-        query = limit_conversations(select_conversations(), asked)
-        query = query.order_by(table.updated_at.desc(), table.id.desc()).limit(limit).offset(offset)
-        with self._database.read() as connection:
-            return _count(connection, [to_conversation(row) for row in connection.execute(query)])
-
     def count(self, asked: LogFilter | None = None) -> int:
         """How many conversations the filter means."""
         asked = asked or LogFilter()
@@ -93,6 +78,21 @@ class Logs:
         with self._database.read() as connection:
             get_message(connection, message_id)
             return list(walk_up(connection, message_id, 1 << 30))[::-1]
+
+    def list(self, asked: LogFilter | None = None, *, limit: int = 20, offset: int = 0) -> list[LogEntry]:
+        """The newest first; with a text, by the newest message that holds it."""
+        asked = asked or LogFilter()
+        if asked.text:
+            ids = self._search.find_conversations(asked.text, asked, limit=limit, offset=offset)
+            with self._database.read() as connection:
+                query = select_conversations().where(ConversationRow.id.in_(ids))
+                found = {row.id: to_conversation(row) for row in connection.execute(query)}
+                return _count(connection, [found[identifier] for identifier in ids if identifier in found])
+        table = ConversationRow
+        query = limit_conversations(select_conversations(), asked)
+        query = query.order_by(table.updated_at.desc(), table.id.desc()).limit(limit).offset(offset)
+        with self._database.read() as connection:
+            return _count(connection, [to_conversation(row) for row in connection.execute(query)])
 
 
 def _count(connection: Connection, conversations: Sequence[Conversation]) -> list[LogEntry]:
@@ -130,10 +130,13 @@ def _count(connection: Connection, conversations: Sequence[Conversation]) -> lis
         .where(state.conversation_id.in_(ids))
         .group_by(state.conversation_id),
     )
-    return [
-        LogEntry(one, *sizes.get(one.id, (0,)), *judged.get(one.id, (0,) * 5), tuple(sorted(models.get(one.id, []))))
-        for one in conversations
-    ]
+    entries = []
+    for one in conversations:
+        (size,) = sizes.get(one.id, (0,))
+        up, down, waiting, approved, rejected = judged.get(one.id, (0,) * 5)
+        names = tuple(sorted(models.get(one.id, [])))
+        entries.append(LogEntry(one, size, up, down, waiting, approved, rejected, names))
+    return entries
 
 
 def _group(connection: Connection, query: Any) -> dict[str, tuple[int, ...]]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from chatbot.errors import DatabaseUnwritable
+from chatbot.errors import DatabaseUnwritable, StoreError
 from chatbot.files import make_private_folder
 from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.sessions import Database
@@ -63,7 +64,9 @@ class Presence:
             os.close(self._descriptor)
             self._descriptor = -1
         if self._connection is not None:
-            self._connection.close()
+            # Said aloud: the server would notice a closed connection only after a while.
+            with suppress(StoreError), self._connection:
+                self._connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _advisory_key(self._name)})
             self._connection = None
         self._name = ""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, select, update
 
@@ -80,7 +81,7 @@ class Redactions:
             for table, column in ((FeedbackRow, "comment"), (ReviewRow, "note")):
                 for judgement_id, text in (comments or {}).items():
                     connection.execute(update(table).where(table.id == judgement_id).values({column: text.new}))
-            changes = {"updated_at": datetime.now(UTC)}
+            changes: dict[str, Any] = {"updated_at": datetime.now(UTC)}
             if title is not None and get_conversation(connection, conversation_id).title == title.old:
                 changes |= {"title": title.new, "title_key": fold(title.new)}
             if system_prompt is not None:

@@ -79,9 +79,15 @@ class Replies:
             return self._add_user(connection, message.conversation_id, message.parent_id, content)
 
     def start(
-        self, reply_id: str, parent_id: str, model_version_id: str, template_sha: str, generation: Mapping[str, Any]
+        self,
+        reply_id: str,
+        parent_id: str,
+        model_version_id: str,
+        template_sha: str,
+        generation: Mapping[str, Any],
+        content: str = "",
     ) -> Message:
-        """An empty reply below `parent_id`, status `streaming`; the tip moves to it."""
+        """A reply below `parent_id`, status `streaming`; the tip moves to it. `content` is what it is to begin with."""
         with self._database.write() as connection:
             parent = get_message(connection, parent_id)
             self._insert(
@@ -95,7 +101,7 @@ class Replies:
                 model_version_id=model_version_id,
                 template_sha=template_sha,
                 generation=dict(generation),
-                content="",
+                content=content,
             )
             self._active.add(reply_id)
             return get_message(connection, reply_id)

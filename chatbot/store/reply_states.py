@@ -8,12 +8,13 @@ well it compresses. Their limits are those that Whisper found to tell failed tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, union, update
 
 from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow, ReviewRow, SafetyEventRow
 from chatbot.store.records import Rating
@@ -21,6 +22,21 @@ from chatbot.store.tables import MessageRow
 
 LOW_LOGPROB = -1.0
 HIGH_COMPRESSION = 2.4
+
+_STEP = 500  # how many replies one statement reads and writes
+_REPLIES = (
+    select(
+        MessageRow.id,
+        MessageRow.conversation_id,
+        MessageRow.status,
+        MessageRow.finish_reason,
+        MessageRow.hidden,
+        MessageRow.generation,
+        (MessageRow.content != "").label("content"),
+    )
+    .where(MessageRow.role == "assistant")
+    .order_by(MessageRow.id)
+)
 
 
 class Concern(IntEnum):
@@ -47,6 +63,9 @@ class Judgement:
     decision: str = ""
 
 
+UNJUDGED = Judgement()
+
+
 def list_concerns(
     rating: int, status: str, finish_reason: str, generation: Mapping[str, Any], flagged: bool
 ) -> list[tuple[Concern, float]]:
@@ -66,8 +85,14 @@ def list_concerns(
 
 
 def read_number(generation: Mapping[str, Any], name: str) -> float | None:
+    """A figure of a reply; None for what is no finite number (an import may hold anything)."""
     value = generation.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def read_judgement(connection: Connection, message_id: str) -> Judgement:
@@ -93,36 +118,45 @@ def is_flagged(connection: Connection, message_id: str) -> bool:
     return connection.scalar(query) is not None
 
 
-def refresh(connection: Connection, message_id: str) -> None:
-    """Writes the state of a reply anew; a prompt has none."""
-    table = MessageRow
-    columns = (table.conversation_id, table.role, table.status, table.finish_reason, table.generation)
-    query = select(*columns, func.length(table.content).label("size")).where(table.id == message_id)
-    row = connection.execute(query).first()
-    if row is None or row.role != "assistant":
-        return
-    judged = read_judgement(connection, message_id)
-    flagged = is_flagged(connection, message_id)
-    # One that says nothing, or is not yet said, is no work for anybody.
-    ready = bool(row.size) and row.status != "streaming"
-    concerns = list_concerns(judged.rating, row.status, row.finish_reason, row.generation, flagged) if ready else []
-    concern, badness = concerns[0] if concerns else (Concern.NONE, 0.0)
-    values = {
+def make_state(row: Mapping[Any, Any], judged: Judgement = UNJUDGED, *, flagged: bool = False) -> dict[str, Any]:
+    """The row of reply_state for a reply; `row` holds the columns of its message."""
+    # One that says nothing, is not yet said, or is taken off the screen, is no work for anybody.
+    ready = bool(row["content"]) and row["status"] != "streaming" and not row["hidden"]
+    concern, badness = Concern.NONE, 0.0
+    if ready:
+        measured = (row["status"], row["finish_reason"], row["generation"])
+        concern, badness = list_concerns(judged.rating, *measured, flagged)[0]
+    return {
+        "message_id": row["id"],
+        "conversation_id": row["conversation_id"],
         "waiting": ready and judged.decision not in {"approve", "reject"},
         "concern": int(concern),
         "badness": badness,
         "rating": judged.rating,
         "decision": judged.decision,
     }
-    state = ReplyStateRow
-    changed = connection.execute(update(state).where(state.message_id == message_id).values(values))
-    if not changed.rowcount:
-        connection.execute(insert(state).values(message_id=message_id, conversation_id=row.conversation_id, **values))
+
+
+def refresh(connection: Connection, message_id: str) -> None:
+    """Writes the state of a reply anew; a prompt has none."""
+    row = connection.execute(_REPLIES.where(MessageRow.id == message_id)).mappings().first()
+    if row is None:
+        return
+    values = make_state(row, read_judgement(connection, message_id), flagged=is_flagged(connection, message_id))
+    table = ReplyStateRow
+    if not connection.execute(update(table).where(table.message_id == message_id).values(values)).rowcount:
+        connection.execute(insert(table).values(values))
 
 
 def refresh_all(connection: Connection) -> None:
-    """Makes all states anew, for a database that had none."""
+    """Makes all states anew. Most replies were judged by nobody: theirs are written many at a time."""
     connection.execute(delete(ReplyStateRow))
-    replies = select(MessageRow.id).where(MessageRow.role == "assistant")
-    for message_id in connection.scalars(replies).all():
-        refresh(connection, message_id)
+    tables = (FeedbackRow, ReviewRow, SafetyEventRow)
+    judged = set(connection.scalars(union(*(select(table.message_id) for table in tables))))
+    last = ""
+    while rows := connection.execute(_REPLIES.where(MessageRow.id > last).limit(_STEP)).mappings().all():
+        connection.execute(insert(ReplyStateRow), [make_state(row) for row in rows])
+        for row in rows:
+            if row["id"] in judged:
+                refresh(connection, row["id"])
+        last = rows[-1]["id"]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Connection, func, select
 
-from chatbot.store.filters import LogFilter, limit_messages
+from chatbot.store.filters import AnySelect, LogFilter, limit_messages
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.reply_states import Concern
 from chatbot.store.search import choose_messages
@@ -47,6 +46,35 @@ class ReviewQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def each(self, asked: LogFilter) -> Iterator[list[str]]:
+        """All that wait, in pages of ids, as they stand when each page is read: decide about a page before the next,
+        or it comes again."""
+        while page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]:
+            yield page
+
+    def count(self, asked: LogFilter | None = None) -> int:
+        """How many wait."""
+        asked = asked or LogFilter()
+        with self._database.read() as connection:
+            if asked in {LogFilter(), LogFilter(state="waiting")}:
+                return _count_all(connection)
+            if asked.text:
+                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
+                query = _select().where(ReplyStateRow.message_id.in_(select(found.c.id)))
+            else:
+                query = limit_messages(_select(), asked)
+            return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+    def progress(self) -> Progress:
+        """What was decided so far."""
+        state = ReplyStateRow
+        decided = state.decision.in_(("approve", "reject", "redact"))
+        query = select(state.decision, func.count()).where(decided).group_by(state.decision)
+        waiting = self.count()
+        with self._database.read() as connection:
+            counts = {row[0]: row[1] for row in connection.execute(query)}
+        return Progress(waiting, counts.get("approve", 0), counts.get("reject", 0), counts.get("redact", 0))
+
     def list(self, asked: LogFilter | None = None, *, limit: int = 100, offset: int = 0) -> list[QueueEntry]:
         """Replies that wait, worst first and the newest first among equals."""
         asked = asked or LogFilter()
@@ -61,41 +89,20 @@ class ReviewQueue:
             rows = connection.execute(query.order_by(*order).limit(limit).offset(offset))
             return [QueueEntry(row.message_id, row.conversation_id, Concern(row.concern), row.badness) for row in rows]
 
-    def each(self, asked: LogFilter) -> Iterator[list[str]]:
-        """All that wait, in pages of ids, as they stand when each page is read: decide about a page before the next,
-        or it comes again."""
-        while page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]:
-            yield page
 
-    def count(self, asked: LogFilter | None = None) -> int:
-        """How many wait."""
-        asked = asked or LogFilter()
-        with self._database.read() as connection:
-            if asked == LogFilter():
-                state = ReplyStateRow
-                waiting = select(func.count()).where(state.waiting.is_(True), state.concern > 0)
-                # From the bin, which is small: joining all that wait with their conversations would take a second.
-                bin_ids = select(ConversationRow.id).where(ConversationRow.deleted.is_(True))
-                binned = waiting.where(state.conversation_id.in_(bin_ids))
-                return (connection.scalar(waiting) or 0) - (connection.scalar(binned) or 0)
-            if asked.text:
-                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
-                query = _select().where(ReplyStateRow.message_id.in_(select(found.c.id)))
-            else:
-                query = limit_messages(_select(), asked)
-            return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
-
-    def progress(self) -> Progress:
-        """What was decided so far."""
-        state = ReplyStateRow
-        query = select(state.decision, func.count()).where(state.decision != "").group_by(state.decision)
-        waiting = self.count()
-        with self._database.read() as connection:
-            counts = {row[0]: row[1] for row in connection.execute(query)}
-        return Progress(waiting, counts.get("approve", 0), counts.get("reject", 0), counts.get("redact", 0))
+def _count_all(connection: Connection) -> int:
+    """All that wait less those in the bin, which is small: to join all with their conversations would take a second."""
+    state = ReplyStateRow
+    waiting = select(func.count()).where(state.waiting.is_(True), state.concern > 0)
+    bin_ids = select(ConversationRow.id).where(ConversationRow.deleted.is_(True))
+    # As a function of the column, or SQLite would look for the bin's replies among all that wait.
+    binned = select(func.count()).where(
+        state.conversation_id.in_(bin_ids), func.coalesce(state.waiting, False).is_(True), state.concern > 0
+    )
+    return (connection.scalar(waiting) or 0) - (connection.scalar(binned) or 0)
 
 
-def _select() -> Select[Any]:
+def _select() -> AnySelect:
     state, message, conversation = ReplyStateRow, MessageRow, ConversationRow
     return (
         select(state.message_id, state.conversation_id, state.concern, state.badness)

@@ -2,8 +2,8 @@
 
 Every word of the query must stand in the message. A word of four or more letters also finds the longer words that
 begin with it; "quotation marks" keep words together and exact. Whatever else is typed is a word or nothing: each word
-is quoted before FTS5 sees it, so that no string is an error. A query of signs only, which no index of words holds, reads
-the texts instead; so does PostgreSQL.
+is quoted before FTS5 sees it, so that no string is an error. A query of signs only, which no index of words holds,
+reads the texts instead; so does PostgreSQL.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, select, table
+from sqlalchemy import Connection, column, select, table
 
 from chatbot.errors import InvalidInput
-from chatbot.store.filters import LogFilter, limit_messages
+from chatbot.store.filters import AnySelect, LogFilter, limit_messages
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.records import Role
@@ -85,8 +85,8 @@ class Search:
 
 
 def parse_query(query: str) -> list[Term]:
-    """The terms of `query`, at most 32. Raises InvalidInput if it is empty."""
-    if not query.strip():
+    """The terms of `query`, at most 32; none for signs only. Raises InvalidInput if it is empty."""
+    if not _split(query):
         raise InvalidInput("There is nothing to search for.", hint="Give a word.")
     terms = []
     for found in _PART.finditer(query[:_MOST_CHARACTERS]):
@@ -99,11 +99,11 @@ def parse_query(query: str) -> list[Term]:
     return terms[:_MOST_WORDS]
 
 
-def choose_messages(connection: Connection, query: str, asked: LogFilter) -> Select[Any]:
+def choose_messages(connection: Connection, query: str, asked: LogFilter) -> AnySelect:
     """The messages that `query` finds, newest first."""
     message, conversation, state = MessageRow, ConversationRow, ReplyStateRow
     terms = parse_query(query)
-    columns = select(
+    columns: AnySelect = select(
         message.id,
         message.conversation_id,
         message.role,
@@ -117,11 +117,11 @@ def choose_messages(connection: Connection, query: str, asked: LogFilter) -> Sel
         chosen = (
             columns.join_from(_INDEX, entry, entry.number == _INDEX.c.rowid)
             .join(message, message.id == entry.message_id)
-            .where(_INDEX.c.message_search.op("MATCH")(_write_match(terms)))
+            .where(_INDEX.c.message_search.op("MATCH")(write_match(terms)))
             .order_by(_INDEX.c.rowid.desc())
         )
     else:
-        parts = (message.content.icontains(part, autoescape=True) for part in _split(query))
+        parts = [message.content.icontains(part, autoescape=True) for part in _split(query)]
         chosen = columns.select_from(message).where(*parts).order_by(message.id.desc())
     chosen = (
         chosen.join(conversation, conversation.id == message.conversation_id)
@@ -131,7 +131,8 @@ def choose_messages(connection: Connection, query: str, asked: LogFilter) -> Sel
     return limit_messages(chosen, asked)
 
 
-def _write_match(terms: Sequence[Term]) -> str:
+def write_match(terms: Sequence[Term]) -> str:
+    """The terms in the language of FTS5."""
     return " AND ".join(f'"{term.words}"{"*" if term.prefix else ""}' for term in terms)
 
 
@@ -165,16 +166,14 @@ def cut_snippet(content: str, query: str, terms: Sequence[Term]) -> tuple[int, i
 def _find_hits(content: str, query: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
     folded = _fold(content)
     for term in terms:
+        words = [_fold(word) for word in _WORD.findall(term.words)] or [_fold(term.words)]
+        begins = "" if stands_apart(words[0][0]) else r"(?<![^\W_])"
+        ends = "" if term.prefix or stands_apart(words[-1][-1]) else r"(?![^\W_])"
         # What stands between two words of a term: anything that is no letter, or nothing in scripts without spaces.
-        words = [re.escape(_fold(word)) for word in _WORD.findall(term.words)] or [re.escape(_fold(term.words))]
-        begins = "" if stands_apart(term.words[0]) else r"(?<![^\W_])"
-        ends = "" if term.prefix or stands_apart(term.words[-1]) else r"(?![^\W_])"
-        for found in re.finditer(begins + r"[\W_]*?".join(words) + ends, folded):
-            yield found.span()
-    if not terms:
-        for part in _split(query):
-            for found in re.finditer(re.escape(_fold(part)), folded):
-                yield found.span()
+        inner = r"[\W_]*?".join(map(re.escape, words))
+        yield from (found.span() for found in re.finditer(begins + inner + ends, folded))
+    for part in _split(query) if not terms else ():
+        yield from (found.span() for found in re.finditer(re.escape(_fold(part)), folded))
 
 
 def _fold(content: str) -> str:

@@ -2,7 +2,8 @@
 
 FTS5's tokenizers know words between spaces. Chinese, Japanese, Thai and others write none, so each of their letters is
 set apart and becomes a word of its own: any run of letters, even a single one, is then found as a phrase. (FTS5's
-trigram tokenizer finds nothing shorter than three letters.) Emoji are treated alike.
+trigram tokenizer finds nothing shorter than three letters.) Emoji and other signs are treated alike, since FTS5 takes
+some of them for letters: “100°C” would be one word.
 
 A reply is indexed when it has ended. An index without content must be told the old words to forget them, so whoever
 changes a text calls `remove` with the old one first. PostgreSQL has no FTS5: there a search reads the texts.
@@ -15,27 +16,30 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from chatbot.store.search_tables import SearchEntryRow
+from chatbot.store.tables import MessageRow
 
 _APART = re.compile(
     "(["
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Chinese
     "\uac00-\ud7af"  # Korean has spaces, but its particles hang on the words
-    "\u2600-\u27bf\U0001f000-\U0001faff"  # symbols and emoji
-    "])"
+    r"]|[^\w\s!-~\u0300-\u036f])"  # whatever is neither letter, space, ASCII nor an accent
 )
 _STEP = 500  # how many messages one statement names
 _ADD = text("INSERT INTO message_search (rowid, words) VALUES (:number, :words)")
 _REMOVE = text("INSERT INTO message_search (message_search, rowid, words) VALUES ('delete', :number, :words)")
 # Merges all parts of the index: only then are the words of removed messages gone from its pages.
+_DELETE_ALL = text("INSERT INTO message_search (message_search) VALUES ('delete-all')")
 _OPTIMIZE = text("INSERT INTO message_search (message_search) VALUES ('optimize')")
 
 
 def spell_out(content: str) -> str:
     """`content` as the index reads it: widths unified, the letters of scripts without spaces set apart."""
+    if content.isascii():
+        return content.replace("\0", " ")
     whole = content.encode("utf-8", "replace").decode().replace("\0", " ")
     return _APART.sub(r" \1 ", unicodedata.normalize("NFKC", whole))
 
@@ -79,28 +83,37 @@ def remove(connection: Connection, message_id: str, content: str) -> None:
         connection.execute(delete(SearchEntryRow).where(SearchEntryRow.number == number))
 
 
-def replace(connection: Connection, message_id: str, old: str, new: str) -> None:
-    remove(connection, message_id, old)
-    add(connection, message_id, new)
+def rebuild(connection: Connection) -> None:
+    """Empties the index and fills it anew with all messages that have ended."""
+    if not has_index(connection):
+        return
+    connection.execute(_DELETE_ALL)
+    connection.execute(delete(SearchEntryRow))
+    ended = select(MessageRow.id, MessageRow.content).where(MessageRow.status != "streaming").order_by(MessageRow.id)
+    add_many(connection, ((row.id, row.content) for row in connection.execute(ended)))
 
 
 def compact(connection: Connection) -> None:
-    """Rewrites the index; what was removed leaves its pages. Over a million messages this takes several seconds."""
+    """Rewrites the index; what was removed leaves its pages and the free pages of the file. Over a million messages
+    this takes several seconds."""
     if has_index(connection):
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
         connection.execute(_OPTIMIZE)
 
 
 def _choose_numbers(connection: Connection, message_ids: Sequence[str]) -> dict[str, int]:
-    """The time and the counter of each UUIDv7, 60 bits; the next free number where another process had the same."""
+    """The time and the counter of each UUIDv7, 60 bits. Where that is taken, a place in the seconds after it, by the
+    identifier's noise: thousands of imported messages may bear the same time, and to try one number after the other
+    would take the square of that."""
     table = SearchEntryRow
     wanted = {message_id: read_time(message_id) for message_id in message_ids}
     taken = set(connection.scalars(select(table.number).where(table.number.in_(set(wanted.values())))))
     chosen: dict[str, int] = {}
     for message_id, number in wanted.items():
-        while number in taken:
-            number += 1  # noqa: PLW2901
-            if connection.scalar(select(table.number).where(table.number == number)) is not None:
-                taken.add(number)
+        if number in taken:
+            number += int(message_id[-6:], 16)  # noqa: PLW2901
+            while number in taken or connection.scalar(select(table.number).where(table.number == number)) is not None:
+                number += 1  # noqa: PLW2901
         taken.add(number)
         chosen[message_id] = number
     return chosen

@@ -1,9 +1,9 @@
 """The tables by which messages are found.
 
 `message_search` is an FTS5 table without content of its own: it holds words and numbers, no text, and its numbers are
-those of `search_entry`. They rise with the time of the message (the first 60 bits of its identifier), because FTS5 reads
-its index in the order of numbers: the newest hits of the commonest word are then read first and the rest not at all.
-Over a million messages that took under a millisecond, and ranking all hits by bm25 half a second.
+those of `search_entry`. They rise with the time of the message (the first 60 bits of its identifier), because FTS5
+reads its index in the order of numbers: the newest hits of the commonest word are then read first and the rest not at
+all. Over a million messages that took under a millisecond, and ranking all hits by bm25 half a second.
 
 A message's own rowid would not do: VACUUM, and so each backup, may number rows anew.
 """
@@ -30,7 +30,8 @@ class SearchEntryRow(Row):
     message_id: Mapped[str] = link("message.id", "CASCADE")
 
 
-event.listen(SearchEntryRow.__table__, "after_create", DDL(CREATE_INDEX).execute_if(dialect="sqlite"))
+_create = DDL(CREATE_INDEX)  # type: ignore[no-untyped-call]
+event.listen(SearchEntryRow.__table__, "after_create", _create.execute_if(dialect="sqlite"))
 
 
 def is_ours(name: str | None, kind: str, _: Any = None) -> bool:

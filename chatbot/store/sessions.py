@@ -31,6 +31,7 @@ from chatbot.errors import (
 from chatbot.files import make_private_folder
 
 BUSY_SECONDS = 5.0
+BACKUP_NAME = r"{stem}-\d{{8}}T\d{{6}}\.\d{{6}}Z\.db"
 # Before 3.51.3 two connections that write and checkpoint a WAL database at the same instant can corrupt it.
 _SAFE_WAL = (3, 51, 3)
 
@@ -73,6 +74,23 @@ class Database:
             connection.execution_options(chatbot_write=True)
             with connection.begin():
                 yield connection
+
+    def vacuum(self) -> None:
+        """Rewrites the file of an SQLite database without its free pages, and empties its WAL if there is one."""
+        with self._turn, self.engine.connect() as connection:
+            # The driver's own connection, because VACUUM must stand outside of a transaction.
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            try:
+                raw.execute("VACUUM")
+                (busy, *_) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise name_sqlite_error(error, self.name, self.path) from error
+        if busy:
+            raise DatabaseBusy(
+                f"Another process reads {self.name}, so its WAL cannot be emptied.",
+                hint="Close other programs that use this database, then try again.",
+            )
 
     def close(self) -> None:
         self.engine.dispose()
@@ -146,7 +164,7 @@ def how_to_restore(path: Path | None) -> str:
 
 def list_backups(path: Path) -> list[Path]:
     """The backups that `back_up` made of the database `path`, oldest first; no other file, however alike its name."""
-    pattern = re.compile(re.escape(path.stem) + r"-\d{8}T\d{6}\.\d{6}Z\.db")
+    pattern = re.compile(BACKUP_NAME.format(stem=re.escape(path.stem)))
     return sorted(file for file in (path.parent / "backups").glob("*.db") if pattern.fullmatch(file.name))
 
 

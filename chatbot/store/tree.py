@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, select, update
 
 from chatbot.errors import InvalidInput, NotFound
+from chatbot.store import reply_states
 from chatbot.store.conversations import change_conversation, get_conversation
 from chatbot.store.messages import get_message, is_on_branch, list_siblings, newest_below
 from chatbot.store.records import Conversation, Message
@@ -110,6 +111,8 @@ def _set_hidden(connection: Connection, message_ids: Sequence[str], *, hidden: b
     changed = connection.execute(update(MessageRow).where(MessageRow.id.in_(message_ids)).values(hidden=hidden))
     if changed.rowcount != len(message_ids):
         raise NotFound("Some of these messages are gone.")
+    for message_id in message_ids:
+        reply_states.refresh(connection, message_id)
 
 
 def _touch(connection: Connection, conversation_id: str) -> None:

@@ -11,7 +11,7 @@ import gc
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from textual.app import App, SystemCommand
 from textual.color import Color
@@ -32,6 +32,22 @@ if TYPE_CHECKING:
     from chatbot.dialogue.manager import Manager
 
 
+_REVIEW_SHEET = Path(__file__).parent / "screens" / "review.tcss"
+
+
+@runtime_checkable
+class Leavable(Protocol):
+    """A screen with something to be done before it goes."""
+
+    async def leave(self) -> ChatbotError | None:
+        """Returns what is to be said afterwards."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ctrl+C with nothing to copy."""
+        ...
+
+
 def run_chat(
     settings: Settings,
     home: Home,
@@ -46,8 +62,19 @@ def run_chat(
     `chatbot.dialogue.opening.open_manager(settings, home)`, for tests and for other engines. Raises ChatbotError, after
     the screen is gone, if the database could not be opened or what stood in the prompt could not be kept.
     """
-    app = ChatApp(settings, home, conversation=conversation, latest=latest, open_manager=open_manager)
-    gc.disable()  # what is made on the way to the first frame stays; the chat screen turns it on again
+    return _run(ChatApp(settings, home, conversation=conversation, latest=latest, open_manager=open_manager))
+
+
+def run_review(
+    settings: Settings, home: Home, *, filter_line: str = "", open_manager: Callable[[], Manager] | None = None
+) -> int:
+    """Opens the review alone, over the replies that `filter_line` means, and returns the exit code when it is left.
+    Raises ChatbotError, after the screen is gone, for what went wrong last."""
+    return _run(ChatApp(settings, home, review=filter_line, open_manager=open_manager))
+
+
+def _run(app: ChatApp) -> int:
+    gc.disable()  # what is made on the way to the first frame stays; the first screen turns it on again
     app.run()
     if app.failure is not None:
         raise app.failure
@@ -61,7 +88,7 @@ def _list_providers() -> type[Provider]:
 
 
 class ChatApp(App[None]):
-    """The application around the chat screen."""
+    """The application around the chat screen, or around the review."""
 
     TITLE = "chatbot"
     CSS_PATH = Path(__file__).parent / "screens" / "chat.tcss"  # here: a default screen's own sheet is not loaded
@@ -77,15 +104,18 @@ class ChatApp(App[None]):
         *,
         conversation: str | None = None,
         latest: bool = False,
+        review: str | None = None,
         open_manager: Callable[[], Manager] | None = None,
     ) -> None:
-        super().__init__()
+        """`review` opens the review in place of the chat, over the replies that this filter means."""
+        super().__init__(css_path=[self.CSS_PATH, _REVIEW_SHEET] if review is not None else None)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (92, "-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]
         self.settings = settings
         self.home = home
         self._wanted = conversation
         self._latest = latest
+        self._review = review
         self.keys, self.problems = resolve_keys(settings.terminal.keys)
         self.background = Background(open_manager or self._open_manager)
         self._title_set = False
@@ -98,6 +128,10 @@ class ChatApp(App[None]):
         return open_manager(self.settings, self.home)
 
     def get_default_screen(self) -> Screen[Any]:
+        if self._review is not None:
+            from chatbot.terminal.screens.review import ReviewScreen
+
+            return ReviewScreen(self.settings, self.background, self._review, over_chat=False)
         return ChatScreen(self.settings, self.background, self.keys, self.settings.persona)
 
     def _choose_theme(self) -> None:
@@ -165,10 +199,14 @@ class ChatApp(App[None]):
         self._driver.write(f"{save}\x1b]2;{printable_line(title, 120)}\x07")
 
     async def action_quit(self) -> None:
-        """Leaves: running replies are stopped and keep their text, the draft is saved."""
-        screen = self.screen_stack[0]
-        if isinstance(screen, ChatScreen):
-            self.failure = await screen.leave()
+        """Leaves: running replies are stopped and keep their text, the draft is saved, the review is closed. What a
+        correction has changed is asked about first."""
+        chat = self.screen_stack[0]
+        if isinstance(chat, ChatScreen) and not await chat.leave_correction():
+            return
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Leavable):
+                self.failure = await screen.leave() or self.failure
         await self.background.close()
         if self._title_set and self._driver is not None:
             self._driver.write("\x1b[23;2t")
@@ -177,7 +215,7 @@ class ChatApp(App[None]):
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to leave or to stop."""
         screen = self.screen
-        if isinstance(screen, ChatScreen):
+        if isinstance(screen, Leavable):
             screen.interrupt()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -132,11 +132,11 @@ async def test_every_regenerated_reply_has_a_seed_of_its_own(home: Home) -> None
     (home.personas / "same.toml").write_text('system = "x"\n[sampling]\nseed = 7\ntemperature = 0.5\n')
     manager, engine, _ = make_manager(home)
     reply = await finish(manager.reply(None, "hi", persona="same"))
-    assert engine.requests[0].sampling == Sampling(temperature=0.5, seed=7)
+    assert engine.requests[0].sampling == Sampling(temperature=0.5, seed=7, top_logprobs=0)
     other = await finish(manager.regenerate(reply.id))
     assert other.generation["seed"] not in {None, 7}
     await finish(manager.regenerate(reply.id, sampling=Sampling(seed=9, temperature=0.0)))
-    assert engine.requests[2].sampling == Sampling(temperature=0.0, seed=9)
+    assert engine.requests[2].sampling == Sampling(temperature=0.0, seed=9, top_logprobs=0)
     await manager.close()
 
 

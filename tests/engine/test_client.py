@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,6 +218,59 @@ async def test_logprobs_are_read(answer: Callable[[str], Awaitable[str]], connec
     stream = connect(await answer(f"{OK}data: {event}\n\n")).stream(REQUEST)
     assert await anext(stream) == Piece("a", (TokenLogprob("a", -0.5, (("a", -0.5),)),))
     await stream.aclose()
+
+
+REPLY = GenerationRequest(
+    "scripted",
+    (ChatMessage("user", "Why?"), ChatMessage("assistant", "Because it is so. ")),
+    Sampling(top_logprobs=2),
+    continue_last=True,
+)
+
+
+async def test_a_score_of_our_own_server(serve: Serve, connect: Callable[..., EngineClient]) -> None:
+    engine = ScriptedEngine([])
+    client = connect(await serve(engine, token="s3cret"), token="s3cret")
+    scored = await client.score(REPLY)
+    assert scored == await engine.score(REPLY)
+    assert "".join(token.token for token in scored) == "Because it is so. "
+    assert engine.scored == [REPLY, REPLY]  # nothing was lost on the way
+    await client.score(replace(REPLY, sampling=Sampling()))
+    assert engine.scored[-1].sampling == Sampling()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "expected", "told"),
+    [
+        ("404 No", "", RequestRefused, "does not tell how probable"),
+        ("404 No", '{"error":{"message":"no such model or path"}}', RequestRefused, "does not tell how probable"),
+        ("405 No", '{"detail":"Method Not Allowed"}', RequestRefused, "does not tell how probable"),
+        ("404 No", '{"error":{"message":"no x","code":"model_not_found"}}', ModelNotFound, "no x"),
+        ("503 No", "", EngineUnavailable, "HTTP 503"),
+        ("200 OK", "rubbish", EngineError, "no log-probabilities"),
+        ("200 OK", "[]", EngineError, "no log-probabilities"),
+        ("200 OK", '{"logprobs":{"content":[{"token":"a","logprob":NaN}]}}', EngineError, "no log-probabilities"),
+        ("200 OK", '{"logprobs":{"content":[{"token":"a","logprob":-1' + "0" * 400 + "}]}}", EngineError, "no log-p"),
+    ],
+    ids=range(9),
+)
+async def test_a_server_that_tells_no_probabilities(
+    status: str,
+    content: str,
+    expected: type[ChatbotError],
+    told: str,
+    answer: Callable[[str], Awaitable[str]],
+    connect: Callable[..., EngineClient],
+) -> None:
+    with pytest.raises(expected, match=told) as raised:
+        await connect(await answer(refuse(status, content))).score(REPLY)
+    if "does not tell" in told:
+        assert "this machine" in raised.value.hint
+
+
+async def test_nobody_there_to_score(connect: Callable[..., EngineClient]) -> None:
+    with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:9"):
+        await connect("http://127.0.0.1:9/v1").score(REPLY)
 
 
 def refuse(status: str, content: str) -> str:

@@ -186,6 +186,16 @@ async def test_signals_end_it_cleanly(number: signal.Signals, open_client: Open,
     assert "Traceback" not in (home.logs / "engine.log").read_text()
 
 
+async def test_a_reply_is_scored_whether_or_not_an_engine_runs(open_client: Open, home: Home) -> None:
+    reply = (ChatMessage("user", "Hi"), ChatMessage("assistant", "Hello there."))
+    request = GenerationRequest("llama", reply, Sampling(top_logprobs=1), continue_last=True)
+    client = open_client()
+    scored = await client.score(request)
+    assert "".join(token.token for token in scored) == "Hello there."
+    os.kill(await find_pid(home), signal.SIGKILL)
+    assert await client.score(request) == scored
+
+
 async def test_a_stale_socket_is_no_hindrance(open_client: Open, home: Home) -> None:
     home.engine_socket.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as dead:

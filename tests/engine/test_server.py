@@ -207,6 +207,11 @@ class Endless:
         finally:
             self.closed_at = time.monotonic()
 
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        async for _ in self.stream(request):
+            pass
+        return ()
+
     async def models(self) -> list[Any]:
         return []
 
@@ -220,14 +225,19 @@ class Endless:
         pass
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+ASKED_TO_SCORE = body(continue_final_message=True, messages=[{"role": "assistant", "content": "Hi"}])
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"), [(PATH, body(stream=True)), (PATH, body(stream=False)), ("/engine/score", ASKED_TO_SCORE)]
+)
 @pytest.mark.parametrize("silent", [True, False])
 async def test_leaving_closes_the_engines_stream_at_once(
-    streamed: bool, silent: bool, serve: Serve, web: httpx.AsyncClient
+    path: str, asked: dict[str, Any], silent: bool, serve: Serve, web: httpx.AsyncClient
 ) -> None:
     engine = Endless(silent=silent)
     url = await serve(engine)
-    asking = asyncio.create_task(web.post(url + PATH, json=body(stream=streamed)))
+    asking = asyncio.create_task(web.post(url + path, json=asked))
     await engine.started.wait()
     await asyncio.sleep(0.05)
     left = time.monotonic()
@@ -250,6 +260,24 @@ async def test_logprobs(serve: Serve, web: httpx.AsyncClient) -> None:
     entry = answer["choices"][0]["logprobs"]["content"][0]
     assert (entry["token"], entry["logprob"], entry["bytes"]) == ("é", -0.5, [0xC3, 0xA9])
     assert [other["logprob"] for other in entry["top_logprobs"]] == [-0.5, -9999.0]
+
+
+async def test_a_score(serve: Serve, web: httpx.AsyncClient) -> None:
+    engine = ScriptedEngine([], scores=[[TokenLogprob("é", -0.5, (("e", float("-inf")),))], RequestRefused("No.")])
+    url = await serve(engine)
+    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "é"}]
+    asked = body(messages=messages, continue_final_message=True, logprobs=True, top_logprobs=1)
+    answer = (await web.post(url + "/engine/score", json=asked)).json()
+    assert answer["model"] == "scripted"
+    (entry,) = answer["logprobs"]["content"]
+    assert (entry["token"], entry["logprob"], entry["bytes"]) == ("é", -0.5, [0xC3, 0xA9])
+    assert entry["top_logprobs"] == [{"token": "e", "logprob": -9999.0, "bytes": [0x65]}]
+    (request,) = engine.scored
+    assert (request.continue_last, request.sampling.top_logprobs) == (True, 1)
+    assert (await web.post(url + "/engine/score", json=asked)).status_code == 400
+    for wrong in (body(messages=messages), {**asked, "top_logprobs": 21}, {**asked, "messages": messages[:1]}):
+        assert (await web.post(url + "/engine/score", json=wrong)).status_code == 400
+    assert len(engine.scored) == 2
 
 
 async def test_models_and_health(serve: Serve, web: httpx.AsyncClient) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chatbot.config import EngineSettings
-from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling
+from chatbot.engine.protocol import Finished, GenerationRequest, Piece, Sampling, TokenLogprob
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.models.library import ModelLibrary
 from chatbot.models.template import ChatMessage, ChatTemplate
@@ -119,6 +119,27 @@ async def test_a_reply_can_be_continued(smollm2: Path, engine: TorchEngine) -> N
     request = ask(smollm2, PROMPTS[0], first, max_tokens=25)
     rest, _ = await read(engine, GenerationRequest(request.model, request.messages, request.sampling, True))
     assert first + rest == whole
+
+
+async def test_a_score_tells_what_was_reported_while_the_reply_was_written(smollm2: Path, engine: TorchEngine) -> None:
+    compared = 0
+    for prompt in PROMPTS[:3]:
+        request = ask(smollm2, prompt, top_logprobs=3)
+        text = ""
+        written: list[TokenLogprob] = []
+        async for item in engine.stream(request):
+            if isinstance(item, Piece):
+                text += item.text
+                written += item.logprobs
+        asked = ask(smollm2, prompt, text, top_logprobs=3)
+        scored = await engine.score(GenerationRequest(asked.model, asked.messages, asked.sampling, True))
+        assert "".join(token.token for token in scored) == text
+        assert [token.token for token in scored] == [token.token for token in written]
+        assert [token.logprob for token in scored] == pytest.approx([token.logprob for token in written], abs=1e-3)
+        for one, other in zip(scored, written, strict=True):
+            assert dict(one.top) == pytest.approx(dict(other.top), abs=1e-3)
+        compared += len(scored)
+    assert compared > 150
 
 
 async def test_pieces_arrive_as_they_are_made(smollm2: Path, engine: TorchEngine) -> None:

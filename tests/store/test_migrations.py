@@ -70,7 +70,9 @@ def test_the_migrations_make_what_the_tables_say(path: Path) -> None:
         SCHEMA.create_all(connection)
         wanted = describe(connection)
     with migrated.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True, "include_name": is_ours})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "include_name": is_ours}
+        )
         assert compare_metadata(context, SCHEMA) == []
         assert describe(connection) == wanted
     assert len([table for table in wanted if is_ours(table, "table")]) == 22

@@ -14,6 +14,7 @@ from textual.widgets import OptionList, Static
 
 from chatbot.terminal.actions import ACTIONS, BY_NAME, BY_SLASH, show_keys
 from chatbot.terminal.screens.opening import Opening
+from chatbot.terminal.widgets.correction import CorrectionEditor
 from chatbot.terminal.widgets.message import MessageView
 from chatbot.terminal.widgets.notices import Completions, Notice, Queue
 from chatbot.terminal.widgets.prompt import Prompt
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 _SLASH = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 _UNFINISHED = {"interrupted": "was interrupted", "failed": "failed"}
-_WITHOUT_LETTERS = frozenset({"send", "newline"})
+_WITHOUT_LETTERS = frozenset({"send", "newline", "keep_correction"})
+_SCROLLING = frozenset({"scroll_back", "scroll_forward", "to_top", "to_end"})
 
 
 class ChatScreen(Opening):
@@ -70,8 +72,10 @@ class ChatScreen(Opening):
 
     async def action_perform(self, name: str, argument: str = "") -> None:
         """One of ACTIONS by name; it runs beside the keys, and an error of ours is shown."""
-        if name in {"scroll_back", "scroll_forward", "to_top", "to_end"} and isinstance(self.focused, OptionList):
+        if name in _SCROLLING and isinstance(self.focused, OptionList | CorrectionEditor):
             raise SkipAction
+        if self.is_held_up(name):
+            return
         method = getattr(self, f"action_{name}")
         self.attempt(lambda: method(argument) if argument and BY_NAME[name].argument else method())
 
@@ -136,7 +140,10 @@ class ChatScreen(Opening):
     async def action_open_editor(self) -> None:
         from chatbot.terminal.editor import edit_text
 
-        self.prompt.load(edit_text(self.app, self.prompt.full_text))
+        if editor := self.correction:
+            editor.load_text(edit_text(self.app, editor.text))
+        else:
+            self.prompt.load(edit_text(self.app, self.prompt.full_text))
 
     # --- the transcript ---------------------------------------------------------------------------------------------
 
@@ -152,16 +159,16 @@ class ChatScreen(Opening):
         event.stop()
         await self.select_view(event.view)
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Letters for the selected message, and for the list; any other letter goes to the prompt."""
         letters = {action.letter: action.name for action in ACTIONS if action.letter}
         if self.transcript.has_focus and event.key in letters:
             event.stop()
-            self.attempt(getattr(self, f"action_{letters[event.key]}"))
+            await self.action_perform(letters[event.key])
         elif isinstance(self.focused, ConversationList) and event.key in _LIST_LETTERS:
             event.stop()
-            self.attempt(getattr(self, f"action_{_LIST_LETTERS[event.key]}"))
-        elif event.is_printable and event.character and not self.prompt.has_focus and self.transcript.has_focus:
+            await self.action_perform(_LIST_LETTERS[event.key])
+        elif event.is_printable and event.character and self.transcript.has_focus and not self.prompt.disabled:
             event.stop()
             self.unselect()
             self.prompt.focus()
@@ -214,6 +221,20 @@ class ChatScreen(Opening):
         from chatbot.terminal.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self.keys))
+
+    async def action_review(self) -> None:
+        """The review over the chat. What was decided there is seen here afterwards."""
+        from chatbot.terminal.screens.review import ReviewScreen
+
+        if self.manager is None:
+            self.tell("The database is not open yet.")
+            return
+        chosen = await self.app.push_screen_wait(ReviewScreen(self.settings, self.background, over_chat=True))
+        await self.refresh_conversations()
+        if chosen and chosen != self.conversation_id:
+            await self.open_conversation(chosen)
+        else:
+            await self.reload_messages()
 
     async def action_show_palette(self) -> None:
         self.app.action_command_palette()

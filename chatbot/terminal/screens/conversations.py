@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chatbot.errors import ChatbotError
 from chatbot.terminal.actions import show_keys
 from chatbot.terminal.screens.base import FIRST_PAGE
-from chatbot.terminal.screens.messages import MessageActions
+from chatbot.terminal.screens.dueling import DuelActions
 from chatbot.terminal.widgets.sidebar import Sidebar
 from chatbot.text import printable_line
 
@@ -20,7 +20,7 @@ DRAFT_DELAY = 0.4  # seconds after the last key
 DRAFT_RETRY = 5.0  # seconds after a write that failed
 
 
-class ConversationActions(MessageActions):
+class ConversationActions(DuelActions):
     """What has to do with whole conversations. With the list in focus, its highlighted one is meant."""
 
     _draft_timer: Timer | None = None
@@ -33,7 +33,7 @@ class ConversationActions(MessageActions):
         With `first`, what was typed and queued before the database was open belongs to this conversation.
         """
         manager = self.manager
-        if manager is None:
+        if manager is None or self.is_held_up("open_conversation"):
             return
         if not first:
             await self.save_draft()
@@ -50,6 +50,7 @@ class ConversationActions(MessageActions):
         self.has_all_messages = len(messages) < FIRST_PAGE
         self.notice.hide()
         self.transcript.select(None)
+        self.transcript.judgements.clear()
         await self.transcript.show(messages)
         if self.turn is not None and self.turn.reply is not None and (view := self.transcript.find(self.turn.reply.id)):
             view.grow(self.turn.text)
@@ -67,6 +68,7 @@ class ConversationActions(MessageActions):
         self.show_queue()
         self.prompt.focus()
         self.sidebar.show(self.sidebar.conversations, conversation_id)
+        await self.show_judgements(messages)
 
     def open_in_turn(self, conversation_id: str) -> None:
         """`open_conversation` for those who cannot wait for it, with its failures shown."""
@@ -82,6 +84,7 @@ class ConversationActions(MessageActions):
         if self.transcript.messages[:1] == messages[:1]:
             self.has_all_messages = len(older) < FIRST_PAGE
             await self.transcript.extend_up(older)
+            await self.show_judgements(older)
 
     async def refresh_conversations(self) -> None:
         """The list on the left as the database has it."""

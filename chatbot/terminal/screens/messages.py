@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from chatbot.store.records import Message
     from chatbot.terminal.widgets.message import MessageView
 
-_HINT = "c copy · k code · e edit · r regenerate · ←→ alternatives · d delete · Esc back"
+_HINTS = {
+    "assistant": "+− rate · t tag · w correct · b best · ←→ step · r again · c copy · Esc",
+    "user": "e edit · c copy · k code · ←→ alternatives · d delete · Esc back",
+}
 
 
 class MessageActions(FailureActions):
@@ -32,13 +35,14 @@ class MessageActions(FailureActions):
         self._select(+1)
 
     def _select(self, step: int) -> None:
-        if self.transcript.select_step(step) is None:
+        message = self.transcript.select_step(step)
+        if message is None:
             self.prompt.focus()
             self.notice.hide()
             self.transcript.follow()
         else:
             self.transcript.focus(scroll_visible=False)
-            self.notice.show_note(_HINT)
+            self.notice.show_note(_HINTS.get(message.role, ""))
 
     async def select_view(self, view: MessageView) -> None:
         """A click selects, a second click on the same message gives it up."""
@@ -46,7 +50,7 @@ class MessageActions(FailureActions):
             self.unselect()
         else:
             self.transcript.select(view.message.id)
-            self.notice.show_note(_HINT)
+            self.notice.show_note(_HINTS.get(view.message.role, ""))
 
     async def action_copy_reply(self) -> None:
         message = self.newest("assistant")

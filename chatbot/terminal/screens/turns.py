@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from chatbot.dialogue.events import ReplyEnded, ReplyStarted, TurnEvent
-    from chatbot.store.records import Conversation
+    from chatbot.store.records import Conversation, Message
 
 FRAME = 1 / 20
 
@@ -61,16 +61,19 @@ class TurnActions(ChatBase):
         self.status.change(writing=True)
 
     def _adopt(self, turn: RunningTurn, event: ReplyStarted) -> None:
+        reply = event.reply
+        self.adopt_conversation(reply)
+        if self.conversation_id == reply.conversation_id:
+            self.call_later(self._show_start, turn, event)
+
+    def adopt_conversation(self, reply: Message) -> None:
         """The first message made a conversation: it is the one on screen from now on."""
         from chatbot.store.records import Conversation
 
-        reply = event.reply
         if self.conversation is None:
             self.begin_conversation(
                 Conversation(reply.conversation_id, "", self.persona, reply.created, reply.created, reply.id)
             )
-        if self.conversation_id == reply.conversation_id:
-            self.call_later(self._show_start, turn, event)
 
     def begin_conversation(self, conversation: Conversation) -> None:
         """What stood at the empty conversation's prompt is its first message now, and a draft no longer."""
@@ -146,6 +149,8 @@ class TurnActions(ChatBase):
             self.fail(error, self.refresh_conversations)
         if here and ended is not None:
             await self._send_next()
+            if self.turn is None and not self.notice.display:
+                self.explain_alternatives(ended.reply)
         elif not here and ended is not None and turn.conversation_id:
             self.tell(f"Answered: {ended.title or 'another conversation'}")
         self.show_queue()
@@ -231,6 +236,8 @@ class TurnActions(ChatBase):
         message = self.transcript.last
         if self.manager is None or message is None or message.role != "assistant":
             self.tell("There is no reply to continue.")
+        elif "corrects" in message.generation:
+            self.tell("A person wrote this reply; correct it instead.")
         elif self.turn is not None:
             self.tell("A reply is being written; Esc stops it.")
         else:
@@ -261,6 +268,9 @@ class TurnActions(ChatBase):
         raise NotImplementedError
 
     def show_state(self) -> None:
+        raise NotImplementedError
+
+    def explain_alternatives(self, reply: Message) -> None:
         raise NotImplementedError
 
     def show_below(self) -> None:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from textual.selection import Selection
 
     from chatbot.store.records import Message
+    from chatbot.store.reply_states import Judgement
 
+_DECIDED = {"approve": "approved", "reject": "rejected", "redact": "redacted"}
 _USER_BAR = Content.styled("┃ ", "$primary")
+_SHORT = 60  # characters of a comment or of all tags that stand under a reply
 _LONG = 20_000  # characters of a user's message that are shown; the rest is kept and sent
 
 
@@ -37,9 +40,11 @@ class MessageView(Widget):
             super().__init__()
             self.view = view
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, judgement: Judgement | None = None) -> None:
         super().__init__(classes=f"-{message.role}")
         self.message = message
+        self.judgement = judgement
+        """What was said of a reply beside its rating, once that is known."""
         self.waiting = ""
         self.auto_links = False  # or each strip of each frame is searched for links
         self._text = printable(message.content)
@@ -58,6 +63,12 @@ class MessageView(Widget):
         self._text = printable(message.content)
         self._taken = len(message.content)
         self._redraw()
+
+    def judge(self, judgement: Judgement) -> None:
+        """Shows the tags and the comment of a reply."""
+        if judgement != self.judgement:
+            self.judgement = judgement
+            self._redraw()
 
     def grow(self, content: str) -> None:
         """The whole reply as it now stands, as the model wrote it; only what is new is worked on."""
@@ -130,9 +141,31 @@ class MessageView(Widget):
         notes = []
         if self.is_reply and (note := describe_end(message)):
             notes.append(Content.styled(note, "$text-error" if message.status == "failed" else "$muted"))
-        if message.siblings > 1:
-            notes.append(Content.styled(f"‹{message.sibling}/{message.siblings}›", "$muted"))
+        marks = [Content.styled(f"‹{message.sibling}/{message.siblings}›", "$muted")] if message.siblings > 1 else []
+        if self.is_reply:
+            marks += describe_judgement(message, self.judgement)
+        if marks:
+            notes.append(Content.styled(" · ", "$muted").join(marks))
         return notes
+
+
+def describe_judgement(message: Message, judgement: Judgement | None) -> list[Content]:
+    """What people said of a reply, and who wrote it if that was a person."""
+    marks = []
+    author = message.generation.get("author") if "corrects" in message.generation else None
+    if author is not None:
+        marks.append(Content.styled(f"✎ corrected by {printable_line(str(author), 40)}", "$text-primary"))
+    if message.rating > 0 and author is None:  # who corrects means it
+        marks.append(Content.styled("▲ rated up", "$text-success"))
+    elif message.rating < 0:
+        marks.append(Content.styled("▼ rated down", "$text-warning"))
+    if message.decision in _DECIDED:
+        marks.append(Content.styled(_DECIDED[message.decision], "$muted"))
+    if judgement is not None and judgement.tags:
+        marks.append(Content.styled(printable_line(", ".join(judgement.tags), _SHORT), "$muted"))
+    if judgement is not None and judgement.comment:
+        marks.append(Content.styled(f"“{printable_line(judgement.comment, _SHORT)}”", "$muted"))
+    return marks
 
 
 def describe_end(message: Message) -> str:

@@ -100,10 +100,10 @@ class Completions(Static):
             name = f"/{action.slash} {action.argument}".strip()
             line = Content.assemble(
                 ("› " if number == self._index else "  ", "$primary"),
-                f"{name:<18}",
+                f"{name:<20}",
                 (f"{show_keys(self._keys[action.name].split(',')[0]):<8}", "$muted"),
                 (action.title, "$muted"),
             )
-            lines.append(line.stylize("bold", 2, 20) if number == self._index else line)
+            lines.append(line.stylize("bold", 2, 22) if number == self._index else line)
         self.update(Content("\n").join(lines))
         self.display = bool(lines)

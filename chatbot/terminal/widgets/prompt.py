@@ -35,6 +35,13 @@ _EDITING = {
 }
 
 
+def show_line(line: str) -> str:
+    """A line of a text area made safe to show, one sign for one, or the cursor would stand in the wrong column."""
+    if line == printable(line):
+        return line
+    return "".join(shown if len(shown := printable(sign)) == 1 and shown != "\n" else "\ufffd" for sign in line)
+
+
 class Prompt(TextArea):
     """A text area of one to ten lines. `full_text` is what is meant; `text` is what is shown."""
 
@@ -120,10 +127,7 @@ class Prompt(TextArea):
         return f"[pasted {lines} lines #{number}]" if lines > 1 else f"[pasted {len(text)} characters #{number}]"
 
     def get_line(self, line_index: int) -> Text:
-        line = self.document.get_line(line_index)
-        if line != printable(line):
-            # One sign for one, or the cursor would stand in the wrong column.
-            line = "".join(shown if len(shown := printable(sign)) == 1 and shown != "\n" else "\ufffd" for sign in line)
+        line = show_line(self.document.get_line(line_index))
         text = Text(line, end="", no_wrap=True)
         for chip in _CHIP.finditer(line):
             if int(chip[1]) in self._pastes:

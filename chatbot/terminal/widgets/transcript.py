@@ -14,9 +14,10 @@ from textual.message import Message as Event
 from chatbot.terminal.widgets.message import MessageView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chatbot.store.records import Message
+    from chatbot.store.reply_states import Judgement
 
 MOST_MOUNTED = 120
 STEP = 20
@@ -38,6 +39,8 @@ class Transcript(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="transcript")
         self.messages: list[Message] = []
+        self.judgements: dict[str, Judgement] = {}
+        """What is known of people's words about these messages, by their ids."""
         self._first = 0  # index in `messages` of the first mounted one
         self._selected: str | None = None
         self._moving = False
@@ -79,7 +82,7 @@ class Transcript(VerticalScroll):
             for message in shown:
                 if message.id in old and old[message.id].message != message:
                     old[message.id].set_message(message)
-            await self.mount_all([MessageView(message) for message in shown if message.id not in old])
+            await self.mount_all([self._make_view(message) for message in shown if message.id not in old])
         self.select(self._selected)
         if follow:
             self.follow()
@@ -94,7 +97,7 @@ class Transcript(VerticalScroll):
                     return view
         self.messages.append(message)
         await self._mount_to_end()
-        view = MessageView(message)
+        view = self._make_view(message)
         await self.mount(view)
         return view
 
@@ -105,6 +108,13 @@ class Transcript(VerticalScroll):
                 self.messages[index] = message
         if view := self.find(message.id):
             view.set_message(message)
+
+    def judge(self, judgements: Mapping[str, Judgement]) -> None:
+        """Shows the tags and comments of replies."""
+        self.judgements.update(judgements)
+        for view in self.views:
+            if judgement := judgements.get(view.message.id):
+                view.judge(judgement)
 
     async def extend_up(self, older: Sequence[Message]) -> None:
         """Older messages, oldest first, before all that were read."""
@@ -120,6 +130,9 @@ class Transcript(VerticalScroll):
     async def follow_from_anywhere(self) -> None:
         await self._mount_to_end()
         self.call_after_refresh(self.follow)
+
+    def _make_view(self, message: Message) -> MessageView:
+        return MessageView(message, self.judgements.get(message.id))
 
     def select(self, message_id: str | None) -> None:
         """Marks a message, which the keys of the group Message then mean."""
@@ -164,7 +177,7 @@ class Transcript(VerticalScroll):
         if self._moving or end >= len(self.messages):
             return
         self._moving = True
-        await self.mount_all([MessageView(message) for message in self.messages[end : end + STEP]])
+        await self.mount_all([self._make_view(message) for message in self.messages[end : end + STEP]])
         self._moving = False
 
     async def _mount_above(self) -> None:
@@ -173,7 +186,7 @@ class Transcript(VerticalScroll):
             return
         self._moving = True
         start = max(0, self._first - STEP)
-        views = [MessageView(message) for message in self.messages[start : self._first]]
+        views = [self._make_view(message) for message in self.messages[start : self._first]]
         surplus = self.views[MOST_MOUNTED - len(views) :]
         following = self.is_anchored and not self._anchor_released
         width = self.views[0].content_size.width if self.views else 0
@@ -202,4 +215,4 @@ class Transcript(VerticalScroll):
             await self.remove_children(self.views)
             shown = self.messages[-STEP * 2 :]
             self._first = len(self.messages) - len(shown)
-            await self.mount_all([MessageView(message) for message in shown])
+            await self.mount_all([self._make_view(message) for message in shown])

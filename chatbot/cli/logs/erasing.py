@@ -1,0 +1,150 @@
+"""`chatbot logs delete` and `forget`: into the bin and back; and for good, with all that was made of it named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatbot.cli.logs.describing import conversation_to_json, dataset_to_json, list_datasets, model_to_json, name_model
+from chatbot.cli.logs.finding import Log, find_conversations, open_log
+from chatbot.cli.logs.options import AsJson, Yes
+from chatbot.cli.logs.printing import confirm, count_of, is_interactive, print_json, print_text, tell
+from chatbot.cli.logs.waiting import show_work
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from chatbot.store.erasure import Forgotten
+    from chatbot.store.records import Conversation
+
+_TITLE = 50
+
+
+def delete(
+    identifiers: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Conversations; shortened at will.", show_default=False)
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take them out of the bin again.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete them for good; without IDs all that is in the bin.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Puts conversations into the bin. What is in it is not listed, not searched and not trained on.
+
+    Examples:
+
+    \b
+      chatbot logs delete 0192f5e0-1234-7abc
+      chatbot logs delete --undo 0192f5e0-1234-7abc
+      chatbot logs list --bin
+      chatbot logs delete --purge
+    """
+    if undo and purge:
+        raise typer.BadParameter("--undo and --purge exclude each other.")
+    if not identifiers and not purge:
+        raise typer.BadParameter("Name conversations; `chatbot logs list` shows them.")
+    with open_log() as log:
+        if purge:
+            if identifiers:
+                chosen = find_conversations(log.store, identifiers)
+            else:
+                chosen = [log.store.conversations.get(one) for one in log.store.erasure.list_bin()]
+            if not chosen:
+                print_json(_nothing()) if as_json else tell("The bin is empty.")
+                return
+            _forget(log, chosen, yes, as_json)
+            return
+        chosen = find_conversations(log.store, identifiers or (), deleted=True if undo else None)
+        changed = [log.store.conversations.change(one.id, deleted=not undo) for one in chosen]
+    if as_json:
+        print_json([conversation_to_json(one) for one in changed])
+        return
+    for one in changed:
+        print_text(f"{_name(one)} is {'out of the bin again' if undo else 'in the bin'}.")
+    if not undo:
+        tell("`chatbot logs delete --undo ID` takes it out again, `--purge` deletes it for good.")
+
+
+def forget(
+    identifiers: Annotated[list[str], typer.Argument(metavar="ID...", help="Conversations; shortened at will.")],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes conversations for good. Rows, search index, dataset items, the file's free pages, backups: everywhere.
+
+    Shows first what would go, then asks. What was trained on it cannot unlearn it: every dataset version and adapter
+    that had learnt from it is named.
+
+    Examples:
+
+    \b
+      chatbot logs forget 0192f5e0-1234-7abc
+      chatbot logs forget 0192f5e0-1234-7abc --yes --json | jq .models
+    """
+    with open_log() as log:
+        _forget(log, find_conversations(log.store, identifiers), yes, as_json)
+
+
+def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool) -> None:
+    ids = [one.id for one in chosen]
+    planned = log.store.erasure.preview(ids)
+    if not as_json:
+        print_text("\n".join(_draw_plan(chosen, planned)))
+    elif not yes and not is_interactive():
+        print_json(_to_json(ids, planned, done=False))
+    confirm(f"Delete {count_of(len(ids), 'conversation')} for good? Nothing brings it back.", yes=yes)
+    with show_work("deleting") as say:
+        done = log.store.erasure.forget(ids, say)
+    if as_json:
+        print_json(_to_json(ids, done, done=True))
+        return
+    print_text(f"{count_of(done.conversations, 'conversation')} forgotten.")
+    if done.new_backup:
+        gone = count_of(len(done.backups), "backup")
+        print_text(printable_line(f"{gone} that held it deleted; in their place stands {done.new_backup}"))
+    if done.descent.models:
+        names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.models)
+        print_text(printable_line(f"Stale, because they learnt from it: {names}. Train them again without it."))
+
+
+def _draw_plan(chosen: Sequence[Conversation], planned: Forgotten) -> Iterator[str]:
+    for one in chosen[:10]:
+        yield _name(one)
+    if len(chosen) > 10:
+        yield f"…and {len(chosen) - 10:,} more"
+    facts = {
+        "messages": f"{planned.messages:,}",
+        "dataset items": f"{planned.dataset_items:,}",
+        "datasets": list_datasets(planned.descent.datasets) or "none was made from it",
+        "models": ", ".join(map(name_model, planned.descent.models)) or "none has learnt from it",
+        "backups": ", ".join(path.name for path in planned.backups) or "none holds it",
+    }
+    for name, value in facts.items():
+        yield f"  {name:<15}{printable_line(value)}"
+
+
+def _name(one: Conversation) -> str:
+    return f"{one.id}  {printable_line(one.title, _TITLE)}"
+
+
+def _to_json(ids: Sequence[str], told: Forgotten, *, done: bool) -> dict[str, Any]:
+    return {
+        "forgotten": done,
+        "conversations": ids,
+        "messages": told.messages,
+        "dataset_items": told.dataset_items,
+        "datasets": [dataset_to_json(one) for one in told.descent.datasets],
+        "models": [model_to_json(one) for one in told.descent.models],
+        "backups": told.backups,
+        "new_backup": told.new_backup,
+    }
+
+
+def _nothing() -> dict[str, Any]:
+    from chatbot.store.erasure import Forgotten
+    from chatbot.store.lineage import Descent
+
+    return _to_json([], Forgotten(0, 0, 0, Descent((), ()), (), None), done=True)

@@ -1,0 +1,184 @@
+"""`chatbot logs import`: conversations of other programs into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatbot.cli.logs.finding import Log, open_log
+from chatbot.cli.logs.options import AsJson
+from chatbot.cli.logs.printing import count_of, print_json, print_text, tell
+from chatbot.cli.logs.texts import check_text
+from chatbot.cli.logs.waiting import Bar, show_bar
+from chatbot.errors import InvalidInput
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from chatbot.logs.importing import Event, ImportReport
+    from chatbot.store.archive_records import ArchivedConversation
+
+_SHOWN = 20
+_BATCH = 200
+
+
+def import_files(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or ZIP archives.")],
+    persona: Annotated[
+        str, typer.Option("--persona", metavar="NAME", help="Who answers when such a talk goes on; else your own.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reads conversations of other programs.
+
+    Exports of ChatGPT and Claude, OpenAssistant, OpenAI messages, ShareGPT, Alpaca, preference pairs, labelled replies,
+    and our own JSON: what a file is, its content tells.
+
+    The same file twice adds nothing. A bad record is passed over, and told with its file, place and key. Ctrl-C keeps
+    what was read.
+
+    Examples:
+
+    \b
+      chatbot logs import conversations.json
+      chatbot logs import ~/Downloads/chatgpt-export.zip --dry-run
+      chatbot logs import exports/ --json | jq .skipped
+    """
+    from chatbot.dialogue.personas import Personas
+    from chatbot.logs.formats.source import measure_path
+    from chatbot.logs.importing import ImportReport
+
+    report, failed = ImportReport(), []
+    with open_log() as log:
+        who = Personas(log.home.personas).find(check_text(persona or log.settings.persona, "--persona")).name
+        with show_bar("Reading", sum(map(measure_path, paths)), in_bytes=True, delay=0.5) as bar:
+            listener = _Listener(bar)
+            try:
+                for path in paths:
+                    try:
+                        _read(log, path, who, dry_run, report, bar.advance, listener.hear)
+                    except InvalidInput as error:
+                        failed.append(error)
+                        listener.say_skipped(str(error))
+            except KeyboardInterrupt:
+                bar.close()
+                kept = "Nothing is kept" if dry_run else f"{count_of(report.conversations, 'conversation')} kept"
+                tell(f"Stopped. {kept}; importing again adds only the rest.")
+                raise typer.Exit(130) from None
+        listener.end()
+    if not report.conversations + report.known:
+        if as_json:
+            print_json(_to_json(report, dry_run, failed))
+        raise failed[0] if failed else InvalidInput("No conversation could be read.", hint="The lines above say why.")
+    print_json(_to_json(report, dry_run, failed)) if as_json else print_text(_describe(report, dry_run))
+
+
+class _Listener:
+    """Tells on standard error what is met: each format, and the first of what is skipped."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._skipped = 0
+
+    def hear(self, event: Event) -> None:
+        from chatbot.logs.formats.reading import Recognised, SkippedRecord
+
+        if isinstance(event, Recognised):
+            self._bar.say(f"{event.file}: {event.format}")
+        elif isinstance(event, SkippedRecord):
+            place = ", ".join(part for part in (event.file, event.place, event.key and f"key {event.key}") if part)
+            self.say_skipped(f"{place}: {event.reason}")
+        else:
+            self.say_skipped(f"{event.file} {event.reason}")
+
+    def say_skipped(self, line: str) -> None:
+        self._skipped += 1
+        if self._skipped <= _SHOWN:
+            self._bar.say(f"skipped: {line}")
+
+    def end(self) -> None:
+        if self._skipped > _SHOWN:
+            tell(f"…and {self._skipped - _SHOWN:,} more were skipped; --json names all of them.")
+
+
+def _read(
+    log: Log,
+    path: Path,
+    persona: str,
+    dry_run: bool,
+    report: ImportReport,
+    on_bytes: Callable[[int], None],
+    on_event: Callable[[Event], None],
+) -> None:
+    from chatbot.logs.importing import import_logs
+
+    if dry_run:
+        _try(log, path, report, on_bytes, on_event)
+    else:
+        import_logs(log.store, [path], persona=persona, on_bytes=on_bytes, on_event=on_event, report=report)
+
+
+def _try(
+    log: Log,
+    path: Path,
+    report: ImportReport,
+    on_bytes: Callable[[int], None],
+    on_event: Callable[[Event], None],
+) -> None:
+    """Counts what an import would do."""
+    from chatbot.logs.formats.reading import Recognised, SkippedRecord, read_conversations
+    from chatbot.store.archive_batch import find_known
+    from chatbot.store.archive_records import ArchivedConversation
+
+    seen: set[str] = set()
+
+    def count(batch: Sequence[ArchivedConversation]) -> None:
+        with log.read() as connection:
+            known = find_known(connection, batch)
+        for one in batch:
+            if one.key in known or one.key in seen:
+                report.known += 1
+            else:
+                report.conversations += 1
+                report.messages += len(one.messages)
+            seen.add(one.key)
+
+    batch: list[ArchivedConversation] = []
+    for found in read_conversations(path, on_bytes=on_bytes):
+        if isinstance(found, ArchivedConversation):
+            batch.append(found)
+            if len(batch) == _BATCH:
+                count(batch)
+                batch = []
+            continue
+        if isinstance(found, SkippedRecord):
+            report.skipped.append(found)
+        elif not isinstance(found, Recognised):
+            report.passed_over.append(found)
+        else:
+            report.recognised.append(found)
+        on_event(found)
+    count(batch)
+
+
+def _describe(report: ImportReport, dry_run: bool) -> str:
+    new = f"{count_of(report.conversations, 'conversation')} with {count_of(report.messages, 'message')}"
+    told = f"{new} {'would be added' if dry_run else 'added'}, {report.known:,} here already"
+    skipped = len(report.skipped) + len(report.passed_over)
+    return printable_line(told + (f", {skipped:,} skipped" if skipped else "") + ".")
+
+
+def _to_json(report: ImportReport, dry_run: bool, failed: Sequence[InvalidInput]) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "conversations": report.conversations,
+        "messages": report.messages,
+        "known": report.known,
+        "recognised": report.recognised,
+        "skipped": report.skipped,
+        "passed_over": report.passed_over,
+        "failed": [str(error) for error in failed],
+    }

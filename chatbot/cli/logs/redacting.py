@@ -1,0 +1,186 @@
+"""`chatbot logs redact`: personal data shown in its context, then masked for good once a person says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatbot.cli.logs.describing import shorten
+from chatbot.cli.logs.filters import Filters, with_filters
+from chatbot.cli.logs.finding import Log, find_either, open_log
+from chatbot.cli.logs.options import AsJson, Yes
+from chatbot.cli.logs.printing import confirm, count_of, fit, is_interactive, print_json, print_text, style, tell
+from chatbot.cli.logs.waiting import show_bar, show_work
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from chatbot.logs.redacting import RedactionPreview
+    from chatbot.logs.redaction import Finding, Redactor
+
+_AROUND = 30  # characters shown on each side of a finding
+
+
+@with_filters()
+def redact(
+    identifiers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...", help="Conversations, or messages for the whole of theirs.", show_default=False
+        ),
+    ] = None,
+    *,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            "--names", metavar="FILE", help="Names of people, one a line; else `review.names` of the settings."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All conversations.")] = False,
+    yes: Yes = False,
+    asked: Filters,
+    as_json: AsJson = False,
+) -> None:
+    """Masks personal data: e-mail and IP addresses, phone, card and account numbers, secrets, given names.
+
+    Shows what it would mask, then asks; without a terminal nothing changes unless you give --yes. The originals are
+    overwritten. Masked replies wait for a review again.
+
+    Examples:
+
+    \b
+      chatbot logs redact 0192f5e0-1234-7abc
+      chatbot logs redact --since 7d --names people.txt
+      chatbot logs redact --all --json | jq .counts
+    """
+    from chatbot.logs.redacting import apply_redaction
+
+    if not identifiers and asked.is_empty and not every:
+        raise typer.BadParameter("Name conversations, or give filters, or --all.")
+    if identifiers and (every or not asked.is_empty):
+        raise typer.BadParameter("Give IDs or filters, not both.")
+    with open_log() as log:
+        redactor = _make_redactor(log, names)
+        previews = list(_preview(log, redactor, identifiers or [], asked))
+        counts: Counter[str] = Counter()
+        for preview in previews:
+            counts.update(preview.counts)
+        if not as_json:
+            for preview in previews:
+                print_text("\n".join(_draw(log, redactor, preview)))
+            print_text(_describe(counts, len(previews)))
+        masked = bool(previews) and (yes or (is_interactive() and not as_json))
+        if masked:
+            confirm("Mask all of it? The originals are overwritten.", yes=yes)
+            with show_work("masking") as say:
+                try:
+                    for preview in previews:
+                        apply_redaction(log.store, preview, author=log.author)
+                finally:
+                    say("rewriting the search index")
+                    log.store.redactions.compact()
+        backups = log.store.redactions.backups() if masked else []
+        if as_json:
+            found = [_to_json(log, redactor, preview) for preview in previews]
+            print_json({"masked": masked, "counts": counts, "conversations": found, "backups": backups})
+            return
+    if masked:
+        print_text("Masked." + (" These backups still hold the originals; delete them if you can:" if backups else ""))
+        print_text("\n".join(f"  {printable_line(str(path))}" for path in backups)) if backups else None
+    elif previews:
+        tell("Nothing was changed. Give --yes to mask it.")
+
+
+def _make_redactor(log: Log, names: Path | None) -> Redactor:
+    from chatbot.logs.redaction import Redactor, read_names
+
+    path = names or (Path(log.settings.review.names) if log.settings.review.names else None)
+    return Redactor(read_names(path.expanduser()) if path else ())
+
+
+def _preview(log: Log, redactor: Redactor, identifiers: Sequence[str], asked: Filters) -> Iterator[RedactionPreview]:
+    """Those in which something was found."""
+    from chatbot.logs.redacting import preview_redaction
+    from chatbot.store.records import Conversation
+
+    if identifiers:
+        found = [find_either(log.store, one) for one in identifiers]
+        ids = list(dict.fromkeys(one.id if isinstance(one, Conversation) else one.conversation_id for one in found))
+    else:
+        ids = list(log.store.logs.each_id(asked.resolve(log.store)))
+    with show_bar("Searching", len(ids)) as bar:
+        for one in ids:
+            preview = preview_redaction(log.store, redactor, one)
+            if not preview.is_empty:
+                yield preview
+            bar.advance()
+
+
+def _list_places(redactor: Redactor, preview: RedactionPreview) -> Iterator[tuple[str, str, str, Sequence[Finding]]]:
+    """(where, the message's id, the text, what was found in it)."""
+    for message, findings in preview.messages:
+        yield message.role, message.id, message.content, findings
+    places = {"title": preview.title, "system prompt": preview.system_prompt}
+    for where, text in places.items():
+        if text is not None:
+            yield where, "", text.old, redactor.find(text.old)
+    for comment in preview.comments.values():
+        yield "comment", "", comment.old, redactor.find(comment.old)
+
+
+def _draw(log: Log, redactor: Redactor, preview: RedactionPreview) -> Iterator[str]:
+    title = printable_line(log.store.conversations.get(preview.conversation_id).title)
+    yield f"{style(title, bold=True)} {style('· ' + preview.conversation_id, dim=True)} · {preview.describe()}"
+    for where, message_id, text, findings in _list_places(redactor, preview):
+        for finding in findings:
+            place = f"{where} {shorten(message_id)}".strip()
+            yield f"  {fit(place, 29)}{style(f'{finding.kind:<7}', fg='yellow')}{_draw_context(text, finding)}"
+    yield ""
+
+
+def _draw_context(text: str, finding: Finding) -> str:
+    before, after = text[max(0, finding.start - _AROUND) : finding.start], text[finding.end : finding.end + _AROUND]
+    begin = "…" if finding.start > _AROUND else ""
+    end = "…" if len(text) > finding.end + _AROUND else ""
+    found = style(printable_line(finding.text), fg="red", bold=True)
+    parts = [begin + _keep_border(before), f"»{found}«", _keep_border(after) + end]
+    return "".join(parts)
+
+
+def _keep_border(text: str) -> str:
+    """On one line, with a space where the text had white space beside the finding."""
+    return (
+        (" " if text[:1].isspace() else "")
+        + printable_line(text)
+        + (" " if text.strip() and text[-1:].isspace() else "")
+    )
+
+
+def _describe(counts: Counter[str], conversations: int) -> str:
+    if not counts:
+        return "Nothing was found to mask."
+    found = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+    return f"In {count_of(conversations, 'conversation')}: {found}."
+
+
+def _to_json(log: Log, redactor: Redactor, preview: RedactionPreview) -> dict[str, Any]:
+    return {
+        "id": preview.conversation_id,
+        "title": log.store.conversations.get(preview.conversation_id).title,
+        "counts": preview.counts,
+        "findings": [
+            {
+                "in": where,
+                "message": message_id or None,
+                "kind": finding.kind,
+                "start": finding.start,
+                "end": finding.end,
+                "text": finding.text,
+            }
+            for where, message_id, text, findings in _list_places(redactor, preview)
+            for finding in findings
+        ],
+    }

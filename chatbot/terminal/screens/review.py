@@ -1,0 +1,334 @@
+"""The review: the replies that need an eye, worst first, each in its conversation, each decision one key.
+
+The screen stands alone (`chatbot review`) or over the chat (`/review`). Above the reply is how far the review is, why
+the reply is here and what will become of it; below it, what is known of it, and the keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import OptionList, Static
+
+from chatbot.errors import ChatbotError, NotFound
+from chatbot.terminal.screens.review_filter import read_filter
+from chatbot.terminal.screens.review_keys import BY_KEY
+from chatbot.terminal.screens.review_redaction import Redacting
+from chatbot.terminal.widgets.notices import Notice
+from chatbot.terminal.widgets.review_form import ReviewForm
+from chatbot.terminal.widgets.review_lines import Figures, Hints, ProgressLine, Reasons
+from chatbot.terminal.widgets.review_list import ReviewList
+from chatbot.terminal.widgets.transcript import Transcript
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from chatbot.dialogue.manager import Manager
+    from chatbot.logs.reviewing import ReviewItem
+    from chatbot.terminal.screens.review_walk import ReviewWalk
+
+_LONG_WAIT = 0.5  # seconds after which a wait is explained
+
+
+class ReviewScreen(Redacting):
+    """The screen itself: opening, walking, showing, leaving."""
+
+    CSS_PATH = "review.tcss"
+    AUTO_FOCUS = "#transcript"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "escape", "Leave", show=False, priority=True)]
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="review-columns"):
+            yield ReviewList()
+            with Vertical(id="review"):
+                yield ProgressLine()
+                yield Reasons()
+                yield Static(id="title", markup=False)
+                yield Transcript()
+                yield Static(id="nothing", markup=False)
+                yield Figures()
+                yield Notice()
+                yield ReviewForm()
+                yield Hints()
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        for name in ("#reasons", "#title", "#figures", "#nothing"):
+            self.query_one(name).display = False
+        self.call_after_refresh(self.attempt, self._begin)
+
+    async def _begin(self) -> None:
+        """After the first frame: the database, if the chat has not opened it, and the queue."""
+        gc.enable()
+        for problem in self.app.problems if not self.over_chat else ():
+            self.tell(problem, severity="warning")
+        try:
+            asked = read_filter(self.filter_line)
+            manager = self.background.manager or await self.background.open()
+            self.walk = await self.call(_make_walk, manager, self)
+            await self.filter(self.filter_line, asked)
+        except ChatbotError as error:
+            self.failure = error if self.walk is None else None
+            raise
+        self.failure = None
+        await self.show_progress()
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """The keys of the table, unless something is being written."""
+        if self.form:
+            if event.is_printable and self.focused not in {self.line.input, self.editor}:
+                event.stop()  # it overtook the form that it is meant for
+            return
+        if event.key == "space":
+            event.stop()
+            self.transcript.scroll_page_down(animate=False)
+            return
+        entry = BY_KEY.get(event.key)
+        if entry is None or (entry.name == "open_chat" and event.key == "enter" and self.queue_list.has_focus):
+            return
+        event.stop()
+        event.prevent_default()
+        getattr(self, f"action_{entry.name}")()
+
+    async def action_escape(self) -> None:
+        """Leaves what is open, or stops what runs, or else the review."""
+        if self.form:
+            await self.leave_form()
+        else:
+            self.action_leave()
+
+    def interrupt(self) -> None:
+        """Ctrl+C with nothing to copy."""
+        self.tell("q leaves.")
+
+    # --- walking ----------------------------------------------------------------------------------------------------
+
+    def action_next(self) -> None:
+        self.attempt(lambda: self._step(1))
+
+    def action_previous(self) -> None:
+        self.attempt(lambda: self._step(-1))
+
+    async def _step(self, step: int) -> None:
+        if self.walk is None:
+            return
+        if step < 0 and self.walk.place == 0:
+            self.tell("This is the first one.")
+            return
+        await self.show_item(await self.call(self.walk.step, step))
+
+    def on_review_list_chosen(self, event: ReviewList.Chosen) -> None:
+        event.stop()
+        walk, place = self.walk, event.place
+        if walk is None or self.form:
+            return
+
+        async def go() -> None:
+            await self.show_item(await self.call(walk.step, place - walk.place))
+            self.set_focus(self.transcript)
+
+        self.attempt(go)
+
+    def on_review_list_near_end(self, event: ReviewList.NearEnd) -> None:
+        event.stop()
+        self.attempt(self._load_more)
+
+    async def _load_more(self) -> None:
+        if self.walk is not None and await self.call(self.walk.load_more):
+            self.show_list()
+
+    def action_toggle_list(self) -> None:
+        shown = not self.queue_list.display
+        self.set_class(shown, "-list")
+        self.set_class(not shown, "-no-list")
+        self.set_focus(self.queue_list if shown else self.transcript)
+
+    # --- showing ----------------------------------------------------------------------------------------------------
+
+    async def show_item(self, item: ReviewItem | None) -> None:
+        self.item = item
+        self.notice.hide()
+        self.retrying = None
+        self.query_one("#nothing").display = item is None
+        for name in ("#reasons", "#title", "#figures", "#transcript"):
+            self.query_one(name).display = item is not None
+        self.show_list()
+        self.show_hints()
+        if item is None:
+            self.query_one("#nothing", Static).update(await self._describe_end())
+            self.set_focus(None)
+            return
+        self.reasons.show(item)
+        self.figures.show(item)
+        self.query_one("#title", Static).update(_describe_conversation(item))
+        transcript = self.transcript
+        with self.app.batch_update():
+            await transcript.show([*item.above, item.reply], follow=False)
+            for view in transcript.views:
+                view.set_class(view.message.id == item.reply.id, "-reviewed")
+                view.display = True
+        self.call_after_refresh(self._scroll_to_reply)
+        if not self.queue_list.has_focus:
+            self.set_focus(transcript)
+
+    def _scroll_to_reply(self) -> None:
+        """The end of the conversation, but never past the reply's beginning: that is where reading starts, with some
+        of what it answers above it."""
+        item, transcript = self.item, self.transcript
+        view = transcript.find(item.reply.id) if item else None
+        if view is not None:
+            context = transcript.size.height // 3
+            place = max(0, view.virtual_region.y - context)
+            transcript.scroll_to(y=min(place, transcript.max_scroll_y), animate=False, force=True)
+
+    async def _describe_end(self) -> Content:
+        walk = self.walk
+        assert walk is not None
+        progress = await self.call(walk.reviewer.progress)
+        decided = sum(bool(reply.done) for reply in walk.replies)
+        lines = [Content("")]
+        if walk.skipped:
+            still = "1 reply that you skipped still waits" if walk.skipped == 1 else f"{walk.skipped} still wait"
+            lines = [Content.styled("That was the last one.", "bold"), Content(f"{still}; F5 begins again with it.")]
+            if walk.skipped > 1:
+                lines[1] = Content(f"{walk.skipped} replies that you skipped still wait; F5 begins again with them.")
+        elif self.filter_line:
+            lines = [
+                Content.styled("Nothing waits that this filter means.", "bold"),
+                Content.assemble((printable_line(self.filter_line, 200), "$text-accent")),
+                Content("f changes it; an empty one holds all that waits."),
+            ]
+        elif decided:
+            lines = [Content.styled("Everything is reviewed. Well done.", "bold")]
+        else:
+            lines = [
+                Content.styled("Nothing waits for a review.", "bold"),
+                Content("Each reply of a chat comes here by itself and waits until somebody has approved it."),
+            ]
+        missing = walk.reviewer.wanted - progress.approved
+        if not walk.skipped and not self.filter_line:
+            lines.append(
+                Content(f"{missing:,} more approved replies are wanted for the next training: talk to the model.")
+                if missing > 0
+                else Content("There are as many approved replies as the next training wants.")
+            )
+        keys = "← goes back to what was decided · q leaves" if walk.replies else "q leaves"
+        return Content("\n").join([*lines, Content(""), Content.styled(keys, "$muted")])
+
+    # --- the whole --------------------------------------------------------------------------------------------------
+
+    def action_retry(self) -> None:
+        again, self.retrying = self.retrying, None
+        if again is not None:
+            self.notice.hide()
+            self.attempt(again)
+        elif self.walk is None:
+            self.attempt(self._begin)
+        else:
+            self.attempt(self._look_again)
+
+    async def _look_again(self) -> None:
+        """The queue as it stands now, from its worst reply on."""
+        assert self.walk is not None
+        await self.call(self.walk.begin_again)
+        await self.show_item(await self.call(self.walk.open))
+        await self.show_progress()
+
+    def action_show_tokens(self) -> None:
+        self.attempt_about_item(self._show_tokens)
+
+    async def _show_tokens(self, walk: ReviewWalk, item: ReviewItem) -> None:
+        from chatbot.terminal.screens.tokens import TokensScreen
+
+        assert self.background.manager is not None
+        made = await self.app.push_screen_wait(TokensScreen(self.background.manager, item.reply))
+        if not made:
+            return
+        try:
+            await self.show_item(await self.call(walk.add, made))
+        except NotFound:  # it came to nothing
+            return
+        await self.show_progress()
+        self.tell("A new reply beside the old one; both are in the queue. ← goes back to the old one.")
+
+    def action_show_help(self) -> None:
+        from chatbot.terminal.screens.review_help import ReviewHelp
+
+        self.app.push_screen(ReviewHelp(over_chat=self.over_chat))
+
+    def action_open_chat(self) -> None:
+        item = self.item
+        if item is None:
+            return
+        if self.over_chat:
+            self.attempt(lambda: self._close(item.conversation.id))
+        else:
+            self.tell(f"`chatbot -c {item.conversation.id}` opens it in the chat.")
+
+    def action_leave(self) -> None:
+        if self.working:
+            self.stopping = True
+        elif self.queue_list.has_focus and not self.has_class("-wide"):
+            self.action_toggle_list()
+        elif self.over_chat:
+            self.attempt(lambda: self._close(""))
+        else:
+            self.app.call_later(self.app.action_quit)
+
+    async def _close(self, conversation_id: str) -> None:
+        failure = await self.leave()
+        if failure is not None:
+            self.app.notify(printable_line(str(failure), 300), severity="error", markup=False, timeout=8)
+        self.dismiss(conversation_id)
+
+    async def leave(self) -> ChatbotError | None:
+        """What is to be done before the screen goes: after a redaction the search index is rewritten. Returns what is
+        to be said afterwards."""
+        self.stopping = True
+        if self.redacted and self.walk is not None:
+            self.redacted = False
+            task = asyncio.ensure_future(self.call(self.walk.store.redactions.compact))
+            done, _ = await asyncio.wait([task], timeout=_LONG_WAIT)
+            if not done:
+                self.notice.show_note("Rewriting the search index, so that what was masked is no longer in it…")
+            try:
+                await task
+            except ChatbotError as error:
+                message = f"The search index could not be rewritten: {error.message}"
+                return type(error)(message, hint=error.hint)
+        return self.failure
+
+    def on_screen_resume(self) -> None:
+        if self.focused is None and self.item is not None:
+            self.set_focus(self.transcript)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+
+
+def _make_walk(manager: Manager, screen: ReviewScreen) -> ReviewWalk:
+    from chatbot.terminal.screens.review_walk import ReviewWalk
+
+    review = screen.settings.review
+    return ReviewWalk(manager.store, author=review.signature, wanted=review.wanted)
+
+
+def _describe_conversation(item: ReviewItem) -> Content:
+    conversation = item.conversation
+    title = printable_line(conversation.title, 200) or "New conversation"
+    parts = [f"{item.reply.created.astimezone():%d %b %Y %H:%M}"]
+    if conversation.persona and conversation.persona != "default":
+        parts.append(printable_line(conversation.persona, 30))
+    if item.reply.siblings > 1:
+        parts.append(f"reply {item.reply.sibling} of {item.reply.siblings}")
+    return Content.assemble((title, "bold"), ("  " + " · ".join(parts), "$muted"))
