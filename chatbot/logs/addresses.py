@@ -15,16 +15,16 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from chatbot.logs.findings import LETTER, UNSPACED, Span
+from chatbot.logs.findings import LETTER, UNSPACED, Span, lower
 
-_AT = re.compile(r"@| ?[\[({] ?(?:at|ät|@) ?[\])}] ?", re.IGNORECASE)
+_AT = re.compile(r"@| ?[\[({] ?(?:at|ät|@) ?[\])}] ?")
 # The part before the @, read backwards; in a script without spaces it may take a word too much.
 _LOCAL = re.compile(rf"(?:{LETTER}|[+-])(?:(?:{LETTER}|[.%+'’&=*!#$?^{{}}|~/-]){{0,63}}{LETTER})?|[{UNSPACED}]{{1,20}}")
 _IN_URL = re.compile(r"://[^\s/@]*$")
 _DOT = r"(?:\.| ?[\[({] ?(?:dot|punkt|point) ?[\])}] ?)"
 _LABEL = rf"(?:{LETTER}(?:{LETTER}|-){{0,62}}|[{UNSPACED}]{{1,63}})"
-_DOMAIN = re.compile(rf"{_LABEL}(?:{_DOT}{_LABEL}){{1,8}}", re.IGNORECASE)
-_LABELS = re.compile(rf"{_DOT}({_LABEL})", re.IGNORECASE)
+_DOMAIN = re.compile(rf"{_LABEL}(?:{_DOT}{_LABEL}){{1,8}}")
+_LABELS = re.compile(rf"{_DOT}({_LABEL})")
 _PRIVATE_ENDINGS = {"local", "internal", "intranet", "lan", "corp", "test", "example"}
 
 _V4 = re.compile(rf"(?<!{LETTER})(?<![.])(?<![A-Za-z_][/-])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!{LETTER}|\.\w|-[A-Za-z])")
@@ -39,6 +39,7 @@ _NUMBERING = re.compile(
 
 def find_emails(text: str) -> Iterator[Span]:
     """Addresses, also those written `name (at) host (dot) com`."""
+    text = lower(text)
     for at in _AT.finditer(text):
         before = text[max(0, at.start() - 64) : at.start()]
         local = _LOCAL.match(before[::-1])
@@ -66,7 +67,7 @@ def _end_of_domain(text: str, start: int, end: int) -> int | None:
 
 
 def _is_ending(label: str) -> bool:
-    return label.lower() in _endings()
+    return label in _endings()
 
 
 @cache

@@ -16,6 +16,7 @@ from chatbot.logs.findings import LETTER, UNSPACED, Span, flatten
 
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"(?:{LETTER}|[{_MARKS}])+|[{UNSPACED}]")
+_WITHIN_WORD = re.compile(rf"(?:{LETTER}|[{_MARKS}])(?:{LETTER}|[{_MARKS}])|[{UNSPACED}][{_MARKS}]")
 _LONGEST = 200
 _VARIANTS = {"'": "['’ʼ`]", "’": "['’ʼ`]", "-": "[-‐‑]"}
 
@@ -24,20 +25,23 @@ class NameFinder:
     """Finds `names`; a longer one is tried before a shorter one that begins alike."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._by_start: dict[str, list[re.Pattern[str]]] = {}
+        self._by_start: dict[str, list[str]] = {}
+        self._compiled: dict[str, re.Pattern[str]] = {}  # when its first word is met: most names of a list never are
         for name in sorted({" ".join(_compose(name).split()) for name in names}, key=len, reverse=True):
             first = _WORD.search(name)
             if first:
-                self._by_start.setdefault(first.group().casefold(), []).append(_compile(name[first.start() :]))
+                self._by_start.setdefault(first.group().casefold(), []).append(name[first.start() :])
 
     def find(self, text: str) -> Iterator[Span]:
         if not self._by_start:
             return
         for word in _WORD.finditer(text):
             key = word.group().casefold()
-            for pattern in self._by_start.get(key if key.isascii() else _compose(key), ()):
-                match = pattern.match(text, word.start())
-                if match:
+            for name in self._by_start.get(key if key.isascii() else _compose(key), ()):
+                if name not in self._compiled:
+                    self._compiled[name] = _compile(name)
+                match = self._compiled[name].match(text, word.start())
+                if match and _ends_word(text, match.end()):
                     yield match.span()
                     break
 
@@ -56,8 +60,11 @@ def _compile(name: str) -> re.Pattern[str]:
             parts.append(f"(?:{re.escape(character)}|{re.escape(apart)})")
         else:
             parts.append(_VARIANTS.get(character, re.escape(character)))
-    border = rf"(?!{LETTER}|[{_MARKS}])" if re.search(f"{LETTER}$", name) else ""
-    return re.compile("".join(parts) + border, re.IGNORECASE)
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+def _ends_word(text: str, end: int) -> bool:
+    return not _WITHIN_WORD.match(text, end - 1)
 
 
 def read_names(path: Path) -> list[str]:

@@ -1,9 +1,10 @@
 """Phone numbers in text.
 
 What a phone number is, phonenumbers knows (Google's tables of every country's numbers). Its own search over text takes
-most long numbers for one, and minutes for a megabyte of digits; so runs of digits are looked at here first. A number
-with its country code is taken anywhere. A national one must be a valid number of one of the regions and be written as
-that region writes it: with its leading 0, or in the usual groups. Near a word such as "phone", any grouping will do.
+amounts such as 9 022 964 503 for one, and in fourteen regions minutes for a megabyte of digits; so runs of digits are
+looked at here first. A number with its country code is taken anywhere. A national one must be a valid number of one of
+the regions and be written as that region writes it: with its leading 0, or in the usual groups. Near a word such as
+"phone", any grouping will do.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class PhoneFinder:
             if piece not in seen:
                 seen[piece] = self._is_international(piece)
             if seen[piece]:
-                return run.start(), run.start() + end
+                return run.start() + (piece[0] == "(" and ")" not in piece), run.start() + end
         return None
 
     def _is_international(self, piece: str) -> bool:

@@ -15,17 +15,9 @@ from collections.abc import Iterator
 from chatbot.logs.findings import UNSPACED, Span, lower
 
 _PASSWORDS = (
-    "password",
-    "passwd",
-    "passphrase",
-    "passwort",
-    "passcode",
-    "kennwort",
-    "mot de passe",
-    "contraseña",
-    "pwd",
+    *("password", "passwd", "passphrase", "passwort", "passcode", "kennwort", "mot de passe", "contraseña", "pwd"),
+    *("密码", "密碼", "口令", "パスワード"),
 )
-_PASSWORDS += ("密码", "密碼", "口令", "パスワード")
 _TOKENS = ("token", "secret", "credential", "credentials", "jeton", "zugangsschlüssel", "密钥", "密鑰", "令牌")
 _KEY_BEFORE = re.compile(r"(?:api|access|secret|private|auth|account|encryption|signing|master|service)[_ -]?$")
 _PIN = "pin"
@@ -83,7 +75,7 @@ def find_beside_words(text: str) -> Iterator[Span]:
 
 
 def _find_words(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Where each word stands, and whether it means a password. By plain search, which takes a hundredth of a regex's time."""
+    """Where each word stands, and whether it means a password; plain search takes a twentieth of a regex's time."""
     low = lower(text)
     for words, is_password in ((_PASSWORDS, True), (_TOKENS, False), (("key", "keys"), False), ((_PIN,), True)):
         for word in words:

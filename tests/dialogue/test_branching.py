@@ -167,7 +167,7 @@ async def test_the_drawn_tokens_probability_is_kept_but_not_as_a_setting(home: H
 
 
 async def test_a_part_of_unknown_probability_leaves_the_whole_without_one(home: Home) -> None:
-    manager, _ = make_manager(home, [["Once"], [say(" upon", -1.0)], [EngineLost("Gone.")], [say(" a", -2.0)]])
+    manager, _ = make_manager(home, [["Once"], [say(" upon", -1.0)]])
     reply = await finish(manager.reply(None, "a story"))
     second = await finish(manager.continue_reply(reply.id))
     assert "mean_logprob" not in second.generation

@@ -2,7 +2,7 @@
 
 Written from what a person would want masked, before the code that finds it. Nothing here belongs to anyone: digits and
 letters come from a seeded generator, and check digits are computed here, not by the code under test. Two styles of
-sentence: prose, and a held-out one (chats, logs, tables, code) with which nothing was tuned.
+sentence: prose, and another (chats, logs, tables, code) whose misses nobody looked at while the code was written.
 """
 
 from __future__ import annotations

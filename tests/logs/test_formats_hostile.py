@@ -223,7 +223,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, cut: int) -> None:
 def test_no_damage_of_an_archive_breaks_the_reader(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", {"é.json": line("one").encode(), "b.json": line("two").encode()})
     whole, random = path.read_bytes(), Random(1)
-    for _ in range(1000):
+    for _ in range(300):
         data = bytearray(whole)
         for _ in range(random.randint(1, 4)):
             data[random.randrange(4, len(data))] = random.choice([0, 1, 0x7F, 0xFF, random.randrange(256)])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,10 @@ def test_the_cases_are_of_every_kind_and_of_many_forms() -> None:
 
 
 def test_the_preview_counts_what_is_then_masked(redactor: Redactor) -> None:
-    text = "Mail mark@example.com or call +49 30 1234567. Mark pays with 4111 1111 1111 1111 from 84.12.3.7; Mark's PIN is 4821"
+    text = (
+        "Mail mark@example.com or call +49 30 1234567. "
+        "Mark pays with 4111 1111 1111 1111 from 84.12.3.7; Mark's PIN is 4821"
+    )
     findings = redactor.find(text)
     redacted = redactor.redact(text)
     assert redacted.text == (
@@ -124,12 +128,12 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_findings_do_not_overlap_and_masking_twice_changes_nothing_more(text: str) -> None:
     redactor = Redactor([*NAMES, "card", "IP", "secret"])
     findings = redactor.find(text)
-    assert all(one.end <= other.start for one, other in zip(findings, findings[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(findings))
     assert all(text[finding.start : finding.end] == finding.text for finding in findings)
     once = redactor.redact(text).text
     assert redactor.redact(once).text == once
@@ -183,6 +187,11 @@ def test_national_numbers_are_read_for_the_regions_asked_for() -> None:
     assert [finding.text for finding in Redactor(regions=["SE"]).find(swedish)] == ["08-123 456 78"]
     with pytest.raises(ValueError, match="XX"):
         Redactor(regions=["XX"])
+
+
+def test_brackets_around_a_phone_number_stay_and_those_within_go(redactor: Redactor) -> None:
+    text = "Me (+49 30 1234567), you (0031 10 123 7843), he (030) 1234567, she (+49) 30 1234567, it +49 (0)30 1234567."
+    assert redactor.redact(text).text == "Me ([phone]), you ([phone]), he [phone], she [phone], it [phone]."
 
 
 def test_near_a_word_for_phone_any_grouping_will_do(redactor: Redactor) -> None:
@@ -246,14 +255,14 @@ HOSTILE += [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_time_in_proportion_to_its_length(redactor: Redactor, piece: str) -> None:
-    text = (piece * (200_000 // len(piece) + 1))[:200_000]
+    text = (piece * (100_000 // len(piece) + 1))[:100_000]
     before = time.process_time()
     redactor.find(text)
-    assert time.process_time() - before < 5  # 0.1 to 0.9 s; where each start reads on to the end, hours
+    assert time.process_time() - before < 5  # under half a second; minutes if each start read on to the end
 
 
 def test_ten_thousand_names_cost_no_more_than_ten() -> None:
-    redactor = Redactor([f"Given{number} Family{number}" for number in range(10_000)])
     before = time.process_time()
+    redactor = Redactor([f"Given{number} Family{number}" for number in range(10_000)])
     assert len(redactor.find("Given77 Family77 and others. " * 2_000)) == 2_000
     assert time.process_time() - before < 3

@@ -23,7 +23,7 @@ _TITLE = 50
 
 def delete(
     identifiers: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Conversations; shortened at will.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Conversations; shortened at will.", show_default=False)
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take them out of the bin again.")] = False,
     purge: Annotated[
@@ -63,13 +63,14 @@ def delete(
         print_json([conversation_to_json(one) for one in changed])
         return
     for one in changed:
-        print_text(f"{_name(one)} is {'out of the bin again' if undo else 'in the bin'}.")
+        where = "out of the bin again" if undo else "in the bin"
+        print_text(f"{one.id} is {where}: {printable_line(one.title, _TITLE)}")
     if not undo:
         tell("`chatbot logs delete --undo ID` takes it out again, `--purge` deletes it for good.")
 
 
 def forget(
-    identifiers: Annotated[list[str], typer.Argument(metavar="ID...", help="Conversations; shortened at will.")],
+    identifiers: Annotated[list[str], typer.Argument(metavar="ID", help="Conversations; shortened at will.")],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:

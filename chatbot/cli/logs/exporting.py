@@ -23,7 +23,7 @@ _STDOUT = "-"
 @with_filters()
 def export(
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="Where to; - or nothing is standard output.", show_default=False)
+        str, typer.Argument(metavar="FILE", help="Where to; - or nothing is standard output.", show_default=False)
     ] = _STDOUT,
     *,
     form: Annotated[

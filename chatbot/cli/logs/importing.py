@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from chatbot.store.archive_records import ArchivedConversation
 
 _SHOWN = 20
+_KEY = 24  # characters of a record's key for a person; --json has it whole
 _BATCH = 200
 
 
 def import_files(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or ZIP archives.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, folders or ZIP archives.")],
     persona: Annotated[
         str, typer.Option("--persona", metavar="NAME", help="Who answers when such a talk goes on; else your own.")
     ] = "",
@@ -51,7 +52,8 @@ def import_files(
     from chatbot.logs.formats.source import measure_path
     from chatbot.logs.importing import ImportReport
 
-    report, failed = ImportReport(), []
+    report = ImportReport()
+    failed: list[InvalidInput] = []
     with open_log() as log:
         who = Personas(log.home.personas).find(check_text(persona or log.settings.persona, "--persona")).name
         with show_bar("Reading", sum(map(measure_path, paths)), in_bytes=True, delay=0.5) as bar:
@@ -62,39 +64,51 @@ def import_files(
                         _read(log, path, who, dry_run, report, bar.advance, listener.hear)
                     except InvalidInput as error:
                         failed.append(error)
-                        listener.say_skipped(str(error))
             except KeyboardInterrupt:
                 bar.close()
                 kept = "Nothing is kept" if dry_run else f"{count_of(report.conversations, 'conversation')} kept"
                 tell(f"Stopped. {kept}; importing again adds only the rest.")
                 raise typer.Exit(130) from None
-        listener.end()
     if not report.conversations + report.known:
         if as_json:
             print_json(_to_json(report, dry_run, failed))
+        for other in failed[1:]:
+            tell(str(other))
         raise failed[0] if failed else InvalidInput("No conversation could be read.", hint="The lines above say why.")
+    listener.end()
+    for other in failed:
+        tell(str(other))
     print_json(_to_json(report, dry_run, failed)) if as_json else print_text(_describe(report, dry_run))
 
 
 class _Listener:
-    """Tells on standard error what is met: each format, and the first of what is skipped."""
+    """Tells on standard error what is met: each format, and the first of what is skipped. Of files that are passed
+    over nothing is said before one is recognised: if none is, the error names them."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._skipped = 0
+        self._waiting: list[str] | None = []
 
     def hear(self, event: Event) -> None:
         from chatbot.logs.formats.reading import Recognised, SkippedRecord
 
         if isinstance(event, Recognised):
             self._bar.say(f"{event.file}: {event.format}")
+            waiting, self._waiting = self._waiting or [], None
+            for line in waiting:
+                self._say_skipped(line)
         elif isinstance(event, SkippedRecord):
-            place = ", ".join(part for part in (event.file, event.place, event.key and f"key {event.key}") if part)
-            self.say_skipped(f"{place}: {event.reason}")
+            place = ", ".join(
+                part for part in (event.file, event.place, event.key and f"key {event.key[:_KEY]}") if part
+            )
+            self._say_skipped(f"{place}: {event.reason}")
+        elif self._waiting is not None:
+            self._waiting.append(f"{event.file} {event.reason}")
         else:
-            self.say_skipped(f"{event.file} {event.reason}")
+            self._say_skipped(f"{event.file} {event.reason}")
 
-    def say_skipped(self, line: str) -> None:
+    def _say_skipped(self, line: str) -> None:
         self._skipped += 1
         if self._skipped <= _SHOWN:
             self._bar.say(f"skipped: {line}")

@@ -54,9 +54,7 @@ def rate(
 
 def tag(
     identifier: _Reply,
-    tags: Annotated[
-        list[str] | None, typer.Argument(metavar="[TAG]...", help="Tags to add.", show_default=False)
-    ] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="TAG", help="Tags to add.", show_default=False)] = None,
     remove: Annotated[
         list[str] | None, typer.Option("--remove", "-r", metavar="TAG", help="Take a tag away; may be repeated.")
     ] = None,
@@ -125,7 +123,7 @@ def correct(
 
 def prefer(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The better reply.")],
-    over: Annotated[list[str], typer.Argument(metavar="OTHER_ID...", help="Worse replies to the same message.")],
+    over: Annotated[list[str], typer.Argument(metavar="OTHER_ID", help="Worse replies to the same message.")],
     as_json: AsJson = False,
 ) -> None:
     """Prefers a reply to others. A training by preferences learns from that; they must answer the same message.

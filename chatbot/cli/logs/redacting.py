@@ -12,8 +12,19 @@ import typer
 from chatbot.cli.logs.describing import shorten
 from chatbot.cli.logs.filters import Filters, with_filters
 from chatbot.cli.logs.finding import Log, find_either, open_log
+from chatbot.cli.logs.listing import draw_snippet
 from chatbot.cli.logs.options import AsJson, Yes
-from chatbot.cli.logs.printing import confirm, count_of, fit, is_interactive, print_json, print_text, style, tell
+from chatbot.cli.logs.printing import (
+    confirm,
+    count_of,
+    find_width,
+    has_colours,
+    is_interactive,
+    print_json,
+    print_text,
+    style,
+    tell,
+)
 from chatbot.cli.logs.waiting import show_bar, show_work
 from chatbot.text import printable_line
 
@@ -21,16 +32,14 @@ if TYPE_CHECKING:
     from chatbot.logs.redacting import RedactionPreview
     from chatbot.logs.redaction import Finding, Redactor
 
-_AROUND = 30  # characters shown on each side of a finding
+_AROUND = 60  # characters shown on each side of a finding
 
 
 @with_filters()
 def redact(
     identifiers: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[ID]...", help="Conversations, or messages for the whole of theirs.", show_default=False
-        ),
+        typer.Argument(metavar="ID", help="Conversations, or messages for the whole of theirs.", show_default=False),
     ] = None,
     *,
     names: Annotated[
@@ -88,8 +97,11 @@ def redact(
             print_json({"masked": masked, "counts": counts, "conversations": found, "backups": backups})
             return
     if masked:
-        print_text("Masked." + (" These backups still hold the originals; delete them if you can:" if backups else ""))
-        print_text("\n".join(f"  {printable_line(str(path))}" for path in backups)) if backups else None
+        told = [
+            "Masked.",
+            *(["These backups may still hold the originals; delete them if you can:"] if backups else []),
+        ]
+        print_text("\n".join([*told, *(f"  {printable_line(str(path))}" for path in backups)]))
     elif previews:
         tell("Nothing was changed. Give --yes to mask it.")
 
@@ -133,30 +145,21 @@ def _list_places(redactor: Redactor, preview: RedactionPreview) -> Iterator[tupl
 
 def _draw(log: Log, redactor: Redactor, preview: RedactionPreview) -> Iterator[str]:
     title = printable_line(log.store.conversations.get(preview.conversation_id).title)
-    yield f"{style(title, bold=True)} {style('· ' + preview.conversation_id, dim=True)} · {preview.describe()}"
+    yield f"{style(title, bold=True)} {style('· ' + preview.conversation_id, dim=True)}"
     for where, message_id, text, findings in _list_places(redactor, preview):
+        yield f"  {where} {shorten(message_id)}".rstrip()
         for finding in findings:
-            place = f"{where} {shorten(message_id)}".strip()
-            yield f"  {fit(place, 29)}{style(f'{finding.kind:<7}', fg='yellow')}{_draw_context(text, finding)}"
+            yield f"    {finding.kind:<7} {_draw_context(text, finding, find_width() - 12)}"
     yield ""
 
 
-def _draw_context(text: str, finding: Finding) -> str:
-    before, after = text[max(0, finding.start - _AROUND) : finding.start], text[finding.end : finding.end + _AROUND]
-    begin = "…" if finding.start > _AROUND else ""
-    end = "…" if len(text) > finding.end + _AROUND else ""
-    found = style(printable_line(finding.text), fg="red", bold=True)
-    parts = [begin + _keep_border(before), f"»{found}«", _keep_border(after) + end]
-    return "".join(parts)
-
-
-def _keep_border(text: str) -> str:
-    """On one line, with a space where the text had white space beside the finding."""
-    return (
-        (" " if text[:1].isspace() else "")
-        + printable_line(text)
-        + (" " if text.strip() and text[-1:].isspace() else "")
-    )
+def _draw_context(text: str, finding: Finding, width: int) -> str:
+    """The finding between its neighbours, and in »marks« where there are no colours."""
+    start, end = max(0, finding.start - _AROUND), finding.end + _AROUND
+    before = ("…" if start else "") + text[start : finding.start]
+    after = text[finding.end : end] + ("…" if end < len(text) else "")
+    found = finding.text if has_colours() else f"»{finding.text}«"
+    return draw_snippet(before + found + after, [(len(before), len(before) + len(found))], width)
 
 
 def _describe(counts: Counter[str], conversations: int) -> str:

@@ -28,7 +28,7 @@ Decision = Literal["approve", "reject", "withdraw"]
 def review(
     identifiers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Replies to decide about, in place of a filter.", show_default=False),
+        typer.Argument(metavar="ID", help="Replies to decide about, in place of a filter.", show_default=False),
     ] = None,
     *,
     approve: Annotated[bool, typer.Option("--approve", help="They may train.")] = False,

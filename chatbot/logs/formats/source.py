@@ -136,7 +136,7 @@ def _open_archive(file: _DiskReader, path: Path, limits: Limits) -> Iterator[Ope
     except _DAMAGE as error:
         raise InvalidInput(f"{path} is a damaged ZIP: {printable_line(str(error), _NAME)}.") from error
     with archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not info.filename.endswith("/")]
         if len(members) > limits.members:
             raise InvalidInput(f"{path} holds more than {limits.members:,} files.")
         for info in sorted(members, key=lambda info: info.filename):

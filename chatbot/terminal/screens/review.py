@@ -6,19 +6,17 @@ the reply is here and what will become of it; below it, what is known of it, and
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from chatbot.errors import ChatbotError, NotFound
 from chatbot.terminal.screens.review_filter import read_filter
 from chatbot.terminal.screens.review_keys import BY_KEY
-from chatbot.terminal.screens.review_redaction import Redacting
+from chatbot.terminal.screens.review_showing import Showing
 from chatbot.terminal.widgets.notices import Notice
 from chatbot.terminal.widgets.review_form import ReviewForm
 from chatbot.terminal.widgets.review_lines import Figures, Hints, ProgressLine, Reasons
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
     from chatbot.logs.reviewing import ReviewItem
     from chatbot.terminal.screens.review_walk import ReviewWalk
 
-_LONG_WAIT = 0.5  # seconds after which a wait is explained
 
-
-class ReviewScreen(Redacting):
-    """The screen itself: opening, walking, showing, leaving."""
+class ReviewScreen(Showing):
+    """The screen itself: opening, walking, leaving."""
 
     CSS_PATH = "review.tcss"
     AUTO_FOCUS = "#transcript"
@@ -53,6 +49,7 @@ class ReviewScreen(Redacting):
                 yield Reasons()
                 yield Static(id="title", markup=False)
                 yield Transcript()
+                yield Static(id="below", markup=False)
                 yield Static(id="nothing", markup=False)
                 yield Figures()
                 yield Notice()
@@ -153,78 +150,6 @@ class ReviewScreen(Redacting):
         self.set_class(not shown, "-no-list")
         self.set_focus(self.queue_list if shown else self.transcript)
 
-    # --- showing ----------------------------------------------------------------------------------------------------
-
-    async def show_item(self, item: ReviewItem | None) -> None:
-        self.item = item
-        self.notice.hide()
-        self.retrying = None
-        self.query_one("#nothing").display = item is None
-        for name in ("#reasons", "#title", "#figures", "#transcript"):
-            self.query_one(name).display = item is not None
-        self.show_list()
-        self.show_hints()
-        if item is None:
-            self.query_one("#nothing", Static).update(await self._describe_end())
-            self.set_focus(None)
-            return
-        self.reasons.show(item)
-        self.figures.show(item)
-        self.query_one("#title", Static).update(_describe_conversation(item))
-        transcript = self.transcript
-        with self.app.batch_update():
-            await transcript.show([*item.above, item.reply], follow=False)
-            for view in transcript.views:
-                view.set_class(view.message.id == item.reply.id, "-reviewed")
-                view.display = True
-        self.call_after_refresh(self._scroll_to_reply)
-        if not self.queue_list.has_focus:
-            self.set_focus(transcript)
-
-    def _scroll_to_reply(self) -> None:
-        """The end of the conversation, but never past the reply's beginning: that is where reading starts, with some
-        of what it answers above it."""
-        item, transcript = self.item, self.transcript
-        view = transcript.find(item.reply.id) if item else None
-        if view is not None:
-            context = transcript.size.height // 3
-            place = max(0, view.virtual_region.y - context)
-            transcript.scroll_to(y=min(place, transcript.max_scroll_y), animate=False, force=True)
-
-    async def _describe_end(self) -> Content:
-        walk = self.walk
-        assert walk is not None
-        progress = await self.call(walk.reviewer.progress)
-        decided = sum(bool(reply.done) for reply in walk.replies)
-        lines = [Content("")]
-        if walk.skipped:
-            still = "1 reply that you skipped still waits" if walk.skipped == 1 else f"{walk.skipped} still wait"
-            lines = [Content.styled("That was the last one.", "bold"), Content(f"{still}; F5 begins again with it.")]
-            if walk.skipped > 1:
-                lines[1] = Content(f"{walk.skipped} replies that you skipped still wait; F5 begins again with them.")
-        elif self.filter_line:
-            lines = [
-                Content.styled("Nothing waits that this filter means.", "bold"),
-                Content.assemble((printable_line(self.filter_line, 200), "$text-accent")),
-                Content("f changes it; an empty one holds all that waits."),
-            ]
-        elif decided:
-            lines = [Content.styled("Everything is reviewed. Well done.", "bold")]
-        else:
-            lines = [
-                Content.styled("Nothing waits for a review.", "bold"),
-                Content("Each reply of a chat comes here by itself and waits until somebody has approved it."),
-            ]
-        missing = walk.reviewer.wanted - progress.approved
-        if not walk.skipped and not self.filter_line:
-            lines.append(
-                Content(f"{missing:,} more approved replies are wanted for the next training: talk to the model.")
-                if missing > 0
-                else Content("There are as many approved replies as the next training wants.")
-            )
-        keys = "← goes back to what was decided · q leaves" if walk.replies else "q leaves"
-        return Content("\n").join([*lines, Content(""), Content.styled(keys, "$muted")])
-
     # --- the whole --------------------------------------------------------------------------------------------------
 
     def action_retry(self) -> None:
@@ -297,23 +222,13 @@ class ReviewScreen(Redacting):
         self.stopping = True
         if self.redacted and self.walk is not None:
             self.redacted = False
-            task = asyncio.ensure_future(self.call(self.walk.store.redactions.compact))
-            done, _ = await asyncio.wait([task], timeout=_LONG_WAIT)
-            if not done:
-                self.notice.show_note("Rewriting the search index, so that what was masked is no longer in it…")
+            word = "Rewriting the search index, so that what was masked is no longer in it…"
             try:
-                await task
+                await self.call_with_word(word, self.walk.store.redactions.compact)
             except ChatbotError as error:
                 message = f"The search index could not be rewritten: {error.message}"
                 return type(error)(message, hint=error.hint)
         return self.failure
-
-    def on_screen_resume(self) -> None:
-        if self.focused is None and self.item is not None:
-            self.set_focus(self.transcript)
-
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        event.stop()
 
 
 def _make_walk(manager: Manager, screen: ReviewScreen) -> ReviewWalk:
@@ -321,14 +236,3 @@ def _make_walk(manager: Manager, screen: ReviewScreen) -> ReviewWalk:
 
     review = screen.settings.review
     return ReviewWalk(manager.store, author=review.signature, wanted=review.wanted)
-
-
-def _describe_conversation(item: ReviewItem) -> Content:
-    conversation = item.conversation
-    title = printable_line(conversation.title, 200) or "New conversation"
-    parts = [f"{item.reply.created.astimezone():%d %b %Y %H:%M}"]
-    if conversation.persona and conversation.persona != "default":
-        parts.append(printable_line(conversation.persona, 30))
-    if item.reply.siblings > 1:
-        parts.append(f"reply {item.reply.sibling} of {item.reply.siblings}")
-    return Content.assemble((title, "bold"), ("  " + " · ".join(parts), "$muted"))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_LONG_WAIT = 0.5  # seconds after which a wait is explained
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -105,6 +106,18 @@ class ReviewBase(Screen[str]):
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Synchronous work, away from the event loop."""
         return await self.background.call(function, *args, **kwargs)
+
+    async def call_with_word(self, word: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call`, for what may take long: the screen says so then, in `word`."""
+        task = asyncio.ensure_future(self.call(function, *args, **kwargs))
+        done, _ = await asyncio.wait([task], timeout=_LONG_WAIT)
+        if not done:
+            self.notice.show_note(word)
+        try:
+            return await task
+        finally:
+            if not done:
+                self.notice.hide()
 
     def attempt(self, work: Work) -> None:
         """Does `work` after what was asked for before; an error of ours is shown, and F5 tries again."""

@@ -18,6 +18,7 @@ from chatbot.store.filters import LogFilter
 from chatbot.store.records import Message
 
 PAGE = 50
+_DECIDED_PAGE = 10  # each of them costs the reading of a conversation
 _DECIDED = {"approved": "approve", "rejected": "reject"}
 
 
@@ -117,7 +118,7 @@ class ReviewWalk:
             return False
         known = {reply.message_id for reply in self.replies}
         if self._pages is not None:
-            new = [reply for reply in islice(self._pages, PAGE) if reply.message_id not in known]
+            new = [reply for reply in islice(self._pages, _DECIDED_PAGE) if reply.message_id not in known]
         else:
             new = self._read_page(known)
         self._exhausted = not new
@@ -160,8 +161,9 @@ class ReviewWalk:
             return
         # The log is by conversations, whose time is that of their newest message; here each reply's own counts.
         whole = replace(asked, since=None, until=None)
-        while page := self.store.logs.list(whole, limit=PAGE, offset=offset):
+        while page := self.store.logs.list(whole, limit=_DECIDED_PAGE, offset=offset):
             for entry in page:
+                self._titles[entry.conversation.id] = entry.conversation.title
                 for message in self.store.logs.tree(entry.conversation.id):
                     if self._is_meant(message):
                         yield self._describe(message, asked.state, asked.state)

@@ -155,7 +155,7 @@ class Writing(Decisions):
         await self.call(self.walk.choose, asked)
         self.filter_line = line
         self.progress.show_filter(line)
-        await self.show_item(await self.call(self.walk.open))
+        await self.show_item(await self.call_with_word("Looking for what the filter means…", self.walk.open))
 
     # --- leaving what is open ---------------------------------------------------------------------------------------
 

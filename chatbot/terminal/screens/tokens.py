@@ -20,7 +20,8 @@ from chatbot.errors import ChatbotError
 from chatbot.terminal.turn import RunningTurn
 from chatbot.terminal.widgets.notices import Notice
 from chatbot.terminal.widgets.review_lines import Hints, show_number
-from chatbot.terminal.widgets.tokens import IMPROBABLE, ShadedToken, ShadeLegend, TokenText, show_token
+from chatbot.terminal.widgets.token_alternatives import Alternatives, describe_share, describe_text
+from chatbot.terminal.widgets.tokens import IMPROBABLE, ShadedToken, ShadeLegend, TokenText
 from chatbot.terminal.widgets.transcript import Transcript
 from chatbot.text import printable_line
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 ALTERNATIVES = 5
 FRAME = 1 / 20
-_BAR = 16
 _WAIT = 0.7  # seconds until the state of the engine is asked for
 _HINTS = [
     ("←→↑↓", "move"),
@@ -47,46 +47,6 @@ _HINTS = [
     ("Enter", "go on from it"),
     ("Esc", "back"),
 ]
-
-
-class Alternatives(Static):
-    """What the model could have said in the place of the token at the cursor, with probabilities."""
-
-    def __init__(self) -> None:
-        super().__init__(id="alternatives", markup=False)
-        self.choices: list[tuple[str, float]] = []
-        self.chosen = 0
-
-    def show(self, described: str, token: str, choices: Sequence[tuple[str, float]]) -> None:
-        """`choices` are texts with their log-probabilities; `token` is what stands there."""
-        self._described, self._token = described, token
-        self.choices = list(choices)
-        self.chosen = next((n for n, (text, _) in enumerate(self.choices) if text != token), 0)
-        self._draw()
-
-    def step(self, step: int) -> None:
-        if self.choices:
-            self.chosen = (self.chosen + step) % len(self.choices)
-            self._draw()
-
-    def _draw(self) -> None:
-        lines = [Content.styled(self._described, "$muted")]
-        stands = False
-        for number, (text, logprob) in enumerate(self.choices):
-            same, stands = (text == self._token and not stands), stands or text == self._token
-            share = math.exp(min(0.0, logprob))
-            name = Content(describe_text(text)).truncate(24, ellipsis=True)
-            line = Content.assemble(
-                ("› " if number == self.chosen else "  ", "bold $primary"),
-                (f"{number + 1} ", "bold $text-primary" if number < 9 else ""),
-                ("● " if same else "  ", "$success"),
-                name.stylize("bold" if number == self.chosen else ""),
-                " " * max(1, 26 - name.cell_length),
-                f"{describe_share(share):>7}  ",
-                ("▆" * round(_BAR * share), "$success" if same else "$primary"),
-            )
-            lines.append(line)
-        self.update(Content("\n").join(lines))
 
 
 class TokensScreen(Screen[str]):
@@ -280,25 +240,6 @@ class TokensScreen(Screen[str]):
 def _add_token(token: str, logprob: float, top: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """The alternatives, with the token itself at the end if it is none of the most probable."""
     return [*top, *([] if any(text == token for text, _ in top) else [(token, logprob)])]
-
-
-def describe_text(text: str) -> str:
-    """A token as it is named: in quotation marks, with signs for what would not be seen."""
-    return (
-        f"“{printable_line(show_token(text), 30)}”"
-        if text.strip(" ")
-        else "the end, or a mark"
-        if not text
-        else show_token(text)
-    )
-
-
-def describe_share(share: float) -> str:
-    """A probability in per cent."""
-    percent = 100 * share
-    if percent < 0.01:
-        return "<0.01 %"
-    return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %"
 
 
 def _describe_scores(reply: Message, model: str, tokens: Sequence[ShadedToken]) -> Content:

@@ -104,14 +104,13 @@ class Reasons(Paragraph):
             concerns = [one for one in concerns if one not in {"unrated", "rated up"}]
         if not concerns:
             return use
-        whole = self._join(use, concerns)
-        # The figures in brackets stand below as well.
-        return whole if whole.cell_length <= width else self._join(use, [one.partition(" (")[0] for one in concerns])
-
-    @staticmethod
-    def _join(use: Content, concerns: Sequence[str]) -> Content:
-        why = Content(" · ").join(Content.styled(one, "$text-warning") for one in concerns)
-        return use + Content.styled("  │  ", "$border") + why
+        short = [one.partition(" (")[0] for one in concerns]  # the figures in brackets stand below as well
+        for names in (concerns, short):
+            why = Content(" · ").join(Content.styled(one, "$text-warning") for one in names)
+            line = use + Content.styled("  │  ", "$border") + why
+            if line.cell_length <= width:
+                return line
+        return use + "\n" + why
 
 
 class Figures(Paragraph):
