@@ -22,7 +22,7 @@ from chatbot.store.filters import AnySelect, LogFilter, limit_messages
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.records import Role
-from chatbot.store.search_index import has_index, spell_out, stands_apart
+from chatbot.store.search_index import has_index, make_storable, spell_out, stands_apart
 from chatbot.store.search_tables import SearchEntryRow
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
@@ -191,5 +191,4 @@ def _fold_sign(sign: str) -> str:
 
 def _split(query: str) -> list[str]:
     """The words of a query that holds no letters, as a database takes them."""
-    whole = query[:_MOST_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", " ")
-    return whole.split()[:_MOST_WORDS]
+    return make_storable(query[:_MOST_CHARACTERS]).split()[:_MOST_WORDS]

@@ -28,6 +28,7 @@ _APART = re.compile(
     "\uac00-\ud7af"  # Korean has spaces, but its particles hang on the words
     r"]|[^\w\s!-~\u0300-\u036f])"  # whatever is neither letter, space, ASCII nor an accent
 )
+_HALF = re.compile("[\ud800-\udfff]")
 _STEP = 500  # how many messages one statement names
 _ADD = text("INSERT INTO message_search (rowid, words) VALUES (:number, :words)")
 _REMOVE = text("INSERT INTO message_search (message_search, rowid, words) VALUES ('delete', :number, :words)")
@@ -40,8 +41,12 @@ def spell_out(content: str) -> str:
     """`content` as the index reads it: widths unified, the letters of scripts without spaces set apart."""
     if content.isascii():
         return content.replace("\0", " ")
-    whole = content.encode("utf-8", "replace").decode().replace("\0", " ")
-    return _APART.sub(r" \1 ", unicodedata.normalize("NFKC", whole))
+    return _APART.sub(r" \1 ", unicodedata.normalize("NFKC", make_storable(content)))
+
+
+def make_storable(text: str) -> str:
+    """`text` without what a database refuses: halves of surrogate pairs, and NUL."""
+    return _HALF.sub("\ufffd", text).replace("\0", " ")
 
 
 def stands_apart(sign: str) -> bool:

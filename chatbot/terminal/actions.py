@@ -86,6 +86,8 @@ _SHOWN = {
     "escape": "esc",
     "pageup": "PgUp",
     "pagedown": "PgDn",
+    "plus": "+",
+    "minus": "−",
 }
 
 
@@ -129,6 +131,11 @@ def is_key(key: str) -> bool:
     if not all(modifier in _MODIFIERS for modifier in modifiers):
         return False
     return len(name) == 1 or name in {member.value for member in Keys} or name.replace("_", "").isalpha()
+
+
+def show_letter(key: str) -> str:
+    """The key of a selected message as a reader knows it: `+`, `r`, `←`."""
+    return _SHOWN.get(key, key.capitalize() if len(key) > 1 else key)
 
 
 def show_keys(keys: str) -> str:

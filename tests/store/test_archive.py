@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -68,7 +68,7 @@ def conversations(draw: st.DrawFn) -> ArchivedConversation:
             key=str(place),
             parent=draw(st.sampled_from([None, *map(str, range(place))])),
             role=draw(st.sampled_from(["user", "assistant"])),
-            content=draw(TEXT),
+            content=f"{draw(TEXT)}#{place}",
             created=draw(TIME),
             status=draw(st.sampled_from(["complete", "stopped", "failed", "interrupted"])),
             finish_reason=draw(TEXT),
@@ -81,7 +81,7 @@ def conversations(draw: st.DrawFn) -> ArchivedConversation:
         )
         messages.append(message)
     return ArchivedConversation(
-        key=draw(st.uuids()).hex,
+        key="",
         messages=tuple(messages),
         title=draw(TEXT.filter(bool)),
         system_prompt=draw(TEXT),
@@ -96,9 +96,12 @@ def conversations(draw: st.DrawFn) -> ArchivedConversation:
 
 
 def test_what_is_read_and_added_elsewhere_is_the_same(store: Store, second: Store) -> None:
+    numbers = itertools.count()
+
     @settings(max_examples=60, deadline=None)
     @given(conversations())
-    def check(given_one: ArchivedConversation) -> None:
+    def check(drawn: ArchivedConversation) -> None:
+        given_one = replace(drawn, key=str(next(numbers)))
         before = {entry.conversation.id for entry in store.logs.list(limit=100_000)}
         count = len(given_one.messages)
         assert store.archive.add([given_one], source="file") == Added(1, count, 0)
@@ -118,29 +121,25 @@ def test_what_is_read_and_added_elsewhere_is_the_same(store: Store, second: Stor
 
 
 def strip(conversation: ArchivedConversation) -> ArchivedConversation:
-    """With numbers as keys, without identifiers, and judgements in the order of time."""
-    order = sorted(
-        conversation.messages, key=lambda message: (message.content, message.created, repr(message.generation))
-    )
-    names = {message.key: f"{message.content}|{message.created}|{message.generation}" for message in order}
+    """Without identifiers: messages are named by the number at their texts' ends, and sorted by it."""
+    names: dict[str | None, str | None] = {one.key: one.content.rpartition("#")[2] for one in conversation.messages}
+    names[None] = None
 
-    def tidy(said: Any) -> Any:
-        over = getattr(said, "preferred_over", None)
-        return replace(said, id="", **({"preferred_over": names[over]} if over is not None else {}))
-
-    messages = tuple(
-        replace(
+    def tidy(message: ArchivedMessage) -> ArchivedMessage:
+        feedback = [replace(said, id="", preferred_over=names[said.preferred_over]) for said in message.feedback]
+        reviews = [replace(review, id="") for review in message.reviews]
+        return replace(
             message,
             id="",
-            key="",
-            parent=None if message.parent is None else names[message.parent],
-            feedback=tuple(sorted(map(tidy, message.feedback), key=repr)),
-            reviews=tuple(sorted(map(tidy, message.reviews), key=repr)),
+            key=names[message.key] or "",
+            parent=names[message.parent],
+            feedback=tuple(sorted(feedback, key=repr)),
+            reviews=tuple(sorted(reviews, key=repr)),
         )
-        for message in order
-    )
-    tip = conversation.tip if conversation.tip is not None else conversation.messages[-1].key
-    return replace(conversation, id="", key="", messages=messages, tip=names[tip])
+
+    messages = tuple(sorted(map(tidy, conversation.messages), key=lambda message: message.key))
+    tip = names[conversation.tip if conversation.tip is not None else conversation.messages[-1].key]
+    return replace(conversation, id="", key="", messages=messages, tip=tip)
 
 
 def test_a_conversation_of_ours_comes_back_with_its_tree_and_what_was_judged(store: Store, second: Store) -> None:

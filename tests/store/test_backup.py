@@ -55,16 +55,16 @@ LAST = "(SELECT max(number) FROM search_entry)"
             "1 entries of the search index have no words",
         ),
         ("UPDATE message_search_data SET block = x'00' WHERE id > 10", "the search index is damaged"),
-        ("DELETE FROM reply_state WHERE rating = 0", "2 replies have no state"),
+        ("DELETE FROM reply_state WHERE rating = 0", "1 replies have no state"),
         ("UPDATE reply_state SET rating = -1", "3 replies have a state"),
         ("UPDATE reply_state SET decision = '' WHERE decision = 'approve'", "1 replies have a state"),
-        ("UPDATE reply_state SET waiting = NOT waiting WHERE rating = 0", "2 replies have a state"),
+        ("UPDATE reply_state SET waiting = NOT waiting WHERE rating = 0", "1 replies have a state"),
         ("UPDATE reply_state SET concern = 0", "2 replies have a state"),
         ("UPDATE reply_state SET conversation_id = 'another'", "3 replies have a state"),
         ("UPDATE message SET hidden = 1 WHERE role = 'assistant'", "2 replies have a state"),
         ("INSERT INTO reply_state SELECT id, conversation_id, 0, 0, 0, 0, '' FROM message WHERE role = 'user' LIMIT 1",
          "1 replies have a state"),
-        ("DELETE FROM review", "2 replies have a state"),
+        ("DELETE FROM review", "1 replies have a state"),
         ("DELETE FROM feedback", "2 replies have a state"),
     ],
 )  # fmt: skip
@@ -77,13 +77,13 @@ def test_what_is_derived_and_damaged_is_told_and_mended(store: Store, path: Path
     )
     store.reindex()
     assert store.verify() == []
-    assert {len(store.search.find(word)) for word in ("first", "second")} == {2}
+    assert len(store.search.find("question")) == 2
 
 
 def test_a_sound_database_of_every_status_has_no_problems(store: Store) -> None:
     prompt = say(store, "q")
     for status in ("stopped", "failed", "interrupted"):
-        answer(store, prompt, "x", status=status)  # type: ignore[arg-type]
+        answer(store, prompt, "x", status=status)
     answer(store, prompt, "")
     version = store.model_versions.find_or_add_base("m", sha256="", template_sha="", path="")
     store.replies.start(store.replies.new_id(), prompt.id, version, "", {})

@@ -59,11 +59,29 @@ def test_problems_are_told_and_fail(home: Home) -> None:
     assert backup in result.exception.hint
 
 
+def test_a_damaged_index_is_told_and_made_anew(home: Home) -> None:
+    run("upgrade")
+    path = home.data / "chatbot.db"
+    with open_store(f"sqlite:///{path}") as store:
+        store.replies.add_prompt(NewConversation("kept", "default", ""), "needle")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM search_entry")
+    result = RUNNER.invoke(app, ["check"])
+    assert "1 messages are not in the search index (`chatbot db reindex` mends it)" in result.stdout
+    result = RUNNER.invoke(app, ["reindex"])
+    assert (result.exit_code, result.stderr) == (0, "Reading all messages…\n")
+    assert "made anew" in result.stdout
+    assert "is sound" in run("check")
+    assert json.loads(run("reindex", "--json")) == {"database": str(path)}
+    with open_store(f"sqlite:///{path}") as store:
+        assert len(store.search.find("needle")) == 1
+
+
 def test_a_newer_database_stops_every_command_that_opens_it(home: Home) -> None:
     run("upgrade")
     with closing(sqlite3.connect(home.data / "chatbot.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '0977'")
-    for command in ("upgrade", "check", "backup"):
+    for command in ("upgrade", "check", "backup", "reindex"):
         with pytest.raises(DatabaseTooNew, match="0977"):
             run(command)
     assert run("path")

@@ -185,6 +185,68 @@ def test_a_migration_that_fails_changes_nothing(
         assert store.verify() == []
 
 
+FIRST = """
+INSERT INTO conversation VALUES
+    ('01990000-0000-7000-8000-000000000001', 'Über', 'über', 'default', '', '{}', NULL, 0, 0, 0, :now, :now),
+    ('01990000-0000-7000-8000-000000000002', 'binned', 'binned', 'default', '', '{}', NULL, 0, 0, 1, :now, :now);
+INSERT INTO model_version VALUES ('v', 'base', 'm', 1, NULL, '/m', '', '', '', '', :now);
+INSERT INTO message (id, conversation_id, parent_id, role, status, finish_reason, writer, model_version_id, generation,
+    content, hidden, template_sha, created_at) SELECT '01990000-0000-7000-8000-00000000' || column1,
+    '01990000-0000-7000-8000-00000000000' || column2, '01990000-0000-7000-8000-00000000' || column3, column4, column5,
+    column6, column7, column8, column9, column10, 0, '', :now FROM (VALUES
+    ('0011', 1, NULL, 'user', 'complete', '', '', NULL, '{}', '今天天气怎么样'),
+    ('0012', 1, '0011', 'assistant', 'complete', 'stop', '', 'v', '{"mean_logprob": -2.0}', 'rated answer'),
+    ('0013', 1, '0011', 'assistant', 'complete', 'length', '', 'v', '{}', 'approved answer'),
+    ('0014', 1, '0011', 'assistant', 'streaming', '', 'nobody', 'v', '{}', 'half an'),
+    ('0021', 2, NULL, 'user', 'complete', '', '', NULL, '{}', 'binned question'));
+UPDATE conversation SET tip_id = (SELECT max(id) FROM message WHERE conversation_id = conversation.id);
+INSERT INTO feedback VALUES
+    ('f1', '01990000-0000-7000-8000-000000000012', -1, '{"a": 1}', 'too long', '', NULL, 'me', :now),
+    ('f2', '01990000-0000-7000-8000-000000000013', NULL, '{}', '', '', '01990000-0000-7000-8000-000000000012', 'me',
+    :now);
+INSERT INTO review VALUES ('r', '01990000-0000-7000-8000-000000000013', 'approve', 'good', 'me', :now);
+INSERT INTO safety_event VALUES ('s', '01990000-0000-7000-8000-000000000012', 'output', 'c', 1.0, 'a', :now);
+INSERT INTO label VALUES ('l', '01990000-0000-7000-8000-000000000011', 'topic', 'weather', 0.5, 'me', :now);
+"""
+
+
+def test_a_database_of_the_first_schema_comes_up_with_all_its_rows_searchable_and_queued(path: Path) -> None:
+    assert upgrade(make_url(path), target="0001").after == "0001"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(FIRST.replace(":now", "'2026-01-01 00:00:00.000000'"))
+    done = upgrade(make_url(path))
+    assert (done.before, done.after) == ("0001", NEWEST)
+    with Store.open(make_url(path)) as store:
+        assert store.verify() == []
+        reply, approved = ("01990000-0000-7000-8000-0000000000" + end for end in ("12", "13"))
+        assert [hit.message_id for hit in store.search.find("answer")] == [approved, reply]
+        assert [hit.message_id for hit in store.search.find("天")] == [reply[:-1] + "1"]
+        assert [entry.message_id for entry in store.review_queue.list()] == [reply]
+        assert store.review_queue.list()[0].concern.name == "RATED_DOWN"
+        assert store.judgements.get(reply).comment == "too long"
+        assert store.messages.get(approved).decision == "approve"
+        first, second = store.judgements.history(approved)
+        assert {first.preferred_over, second.preferred_over} == {reply, None}
+        assert {first.note, second.note} == {"good", ""}
+        assert first.written_by == {}
+        assert store.judgements.is_flagged(reply)
+        # What nothing wrote and no type fits is passed through without harm, and the next word replaces it.
+        assert store.judgements.get(reply).tags == ("a",)
+        archived = store.archive.read(store.logs.list()[0].conversation.id)
+        assert archived.messages[1].feedback[0].tags == ("a",)
+        store.judgements.say(reply, author="me", tags=["b"], rating=0)
+        assert store.judgements.get(reply).tags == ("b",)
+        assert store.replies.mark_interrupted() == 1
+        assert [hit.snippet for hit in store.search.find("half")] == ["half an"]
+        store.judgements.decide([approved], "withdraw", author="me")  # a decision that 0001 did not know
+        assert len(store.review_queue.list()) == 3
+        assert store.verify() == []
+        with store._database.read() as opened:
+            assert opened.exec_driver_sql("SELECT kind, value FROM label").all() == [("topic", "weather")]
+            # No default is left: whoever adds a judgement says what wrote the reply.
+            assert "DEFAULT" not in str(opened.exec_driver_sql("SELECT sql FROM sqlite_master").all())
+
+
 def test_an_older_database_is_refused_until_it_is_upgraded(path: Path) -> None:
     with pytest.raises(StoreError, match=r"no database.*chatbot db upgrade"):
         open_store(make_url(path))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from alembic.migration import MigrationContext
 
 from chatbot.errors import InvalidInput, StoreError
 from chatbot.store import open_store
-from chatbot.store.database import NEWEST
+from chatbot.store.database import NEWEST, Store
+from chatbot.store.filters import LogFilter
 from chatbot.store.migrations import open_upgraded, upgrade
 from chatbot.store.replies import NewConversation
 from chatbot.store.schema import SCHEMA
+from chatbot.store.sessions import Database
+from tests.store.sample import Cycle, answer, say
 
 pytest.importorskip("psycopg")
 
@@ -95,3 +99,100 @@ def test_a_conversation(url: str) -> None:
         assert store.verify() == []
         with pytest.raises(StoreError, match="pg_dump"):
             store.back_up()
+
+
+def test_judging_searching_and_queueing(url: str) -> None:
+    with open_upgraded(url) as store:
+        prompt = say(store, "今天天气怎么样? 100%", title="judged", persona="postgres")
+        first = answer(store, prompt, "Die Straße ist GRÜN", seed=1, mean_logprob=-2.0)
+        second = answer(store, prompt, "b", model="large", tokens_per_second=10)
+        store.judgements.say(first.id, author="me", rating=-1, tags=["ä", "wrong"], comment="no")
+        correction = store.judgements.correct(first.id, "better", author="me")
+        store.judgements.go_on_from(second.id, author="me")
+        store.judgements.decide([correction.id], "approve", author="me")
+        store.judgements.decide([second.id], "redact", author="me")
+        store.tree.restore_turn(store.tree.delete_turn(first.id))
+        asked = LogFilter(persona="postgres")
+        for query, found in (("天", prompt), ("100%", prompt), ("straße", first), ("grün die", first), ("?", prompt)):
+            assert [hit.message_id for hit in store.search.find(query, asked)] == [found.id], query
+        with pytest.raises(InvalidInput):
+            store.search.find("\0", asked)
+        for query in ('" AND (', "\\", "\udcff", "'", "x" * 5000):
+            assert store.search.find(query, asked) == []
+        assert [entry.message_id for entry in store.review_queue.list(asked)] == [second.id]
+        assert store.review_queue.count(asked) == 1
+        assert store.review_queue.progress().approved == 1
+        for some in (
+            LogFilter(rating="down", tag="ä", status="complete", model="m", persona="postgres"),
+            LogFilter(state="redacted", persona="postgres", text="b"),
+            LogFilter(state="waiting", persona="postgres", until=datetime.now(UTC)),
+            LogFilter(rating="none", persona="postgres"),
+        ):
+            (entry,) = store.logs.list(some)
+            assert store.logs.count(some) == 1
+            assert (entry.up, entry.down, entry.waiting, entry.approved, entry.rejected) == (1, 1, 1, 1, 1)
+        assert store.logs.list(LogFilter(persona="postgres", status="failed")) == []
+        figures = store.figures.collect(asked)
+        assert (figures.replies, figures.down, figures.waiting) == (3, 1, 1)
+        store.reindex()
+        assert store.verify() == []
+        assert [message.content for message in store.logs.path(correction.id)] == [prompt.content, "better"]
+
+
+def test_archiving_forgetting_and_the_trail(url: str) -> None:
+    with open_upgraded(url) as store, Store.in_memory() as second:
+        prompt = say(store, "q", persona="archived")
+        reply = answer(store, prompt, "a", seed=1)
+        store.judgements.say(reply.id, author="me", rating=1, tags=["x"])
+        store.judgements.correct(reply.id, "b", author="me")
+        archived = store.archive.read(prompt.conversation_id)
+        second.archive.add([archived], source="file")
+        assert second.archive.read(prompt.conversation_id) == archived
+        cycle = Cycle(store)
+        cycle.train("adapter", {cycle.make_dataset("d", [(prompt.conversation_id, [reply.id])]): "train"})
+        cycle.train("further", {}, parent="adapter")
+        cycle.promote("further", "better")
+        assert store.lineage.of_model("adapter").messages == (reply.id,)
+        assert store.lineage.of_model("further").promotions[0].reason == "better"
+        done = store.erasure.forget([prompt.conversation_id])
+        assert [one.name for one in done.descent.models] == ["adapter", "further"]
+        assert (done.messages, done.dataset_items, done.backups) == (3, 1, ())
+        assert store.logs.list(LogFilter(persona="archived")) == []
+        assert store.archive.add([archived], source="file").conversations == 1
+        assert store.archive.read(prompt.conversation_id) == archived
+        assert store.archive.add([archived], source="file").known == 1
+        assert store.verify() == []
+
+
+def test_rows_of_the_first_schema_are_kept(url: str) -> None:
+    with open_upgraded(url) as store:
+        newer = store._database.engine.url
+        with store._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("CREATE DATABASE older")
+    older = newer.set(database="older").render_as_string(hide_password=False)
+    upgrade(older, target="0001")
+    database = Database(older)
+    with database.write() as connection:
+        for statement in FIRST.format(now="'2026-01-01 00:00:00Z'").split(";"):
+            connection.exec_driver_sql(statement)
+    database.close()
+    assert upgrade(older).before == "0001"
+    with open_store(older) as store:
+        assert [hit.snippet for hit in store.search.find("answer")] == ["the answer"]
+        (entry,) = store.review_queue.list()
+        assert entry.concern.name == "RATED_DOWN"
+        store.judgements.say(entry.message_id, author="me", rating=0, tags=["b"])
+        store.judgements.decide([entry.message_id], "withdraw", author="me")
+        assert [one.tags for one in store.judgements.history(entry.message_id) if one.tags] == [("a",), ("b",)]
+        assert store.verify() == []
+
+
+FIRST = """
+INSERT INTO conversation VALUES ('c', 't', 't', 'default', '', '{{}}', NULL, false, false, false, {now}, {now});
+INSERT INTO message (id, conversation_id, parent_id, role, status, finish_reason, writer, template_sha, generation,
+    content, hidden, created_at) VALUES
+    ('q', 'c', NULL, 'user', 'complete', '', '', '', '{{}}', 'the question', false, {now}),
+    ('a', 'c', 'q', 'assistant', 'complete', 'stop', '', '', '{{}}', 'the answer', false, {now});
+UPDATE conversation SET tip_id = 'a';
+INSERT INTO feedback VALUES ('f', 'a', -1, '{{"a": 1}}', 'too long', '', NULL, 'me', {now})
+"""

@@ -245,6 +245,7 @@ def test_the_worst_concern_comes_first() -> None:
 
 
 def test_a_figure_that_is_no_number_is_none() -> None:
-    for value in (None, "3", True, math.nan, math.inf, -math.inf, 10**400, [3], {}):
+    values: tuple[Any, ...] = (None, "3", True, math.nan, math.inf, -math.inf, 10**400, [3], {})
+    for value in values:
         assert read_number({"figure": value}, "figure") is None
     assert (read_number({"figure": 3}, "figure"), read_number({}, "figure")) == (3.0, None)

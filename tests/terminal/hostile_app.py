@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +24,15 @@ from chatbot.dialogue.manager import Manager
 from chatbot.engine.scripted import ScriptedEngine
 from chatbot.errors import EngineLost
 from chatbot.store.migrations import open_upgraded
-from chatbot.store.records import Conversation
+from chatbot.store.records import Conversation, Message
+from chatbot.store.reply_states import Judgement
 from chatbot.terminal.app import ChatApp
 from chatbot.terminal.screens.chat import ChatScreen
 from chatbot.terminal.screens.choose import AskText, Choose
+from chatbot.terminal.screens.duel import DuelScreen
+from chatbot.terminal.screens.remark import Remark
+from chatbot.terminal.widgets.correction import CorrectionEditor
+from chatbot.terminal.widgets.message import MessageView
 from chatbot.terminal.widgets.notices import Notice, Queue
 from chatbot.terminal.widgets.prompt import Prompt
 from chatbot.terminal.widgets.sidebar import Sidebar
@@ -42,7 +48,7 @@ class Gallery(Screen[None]):
     DEFAULT_CSS = """
     Gallery { overflow: hidden; }
     Gallery > Vertical { height: auto; }
-    Gallery Prompt { max-height: 36; height: 36; }
+    Gallery Prompt, Gallery CorrectionEditor { max-height: 36; height: 36; }
     """
 
 
@@ -140,10 +146,12 @@ class HostileApp(ChatApp):
         await self.push_screen(gallery)
         now = datetime.now(UTC)
         sidebar, prompt = Sidebar(), Prompt(self.keys)
+        reply = Message("1", "", None, "assistant", "", "complete", now)
+        editor, marked = CorrectionEditor(reply, self.keys), [MessageView(reply) for _ in range(ROWS // 3)]
         lines = [StatusLine("") for _ in range(ROWS)]
         notices = [Notice() for _ in range(ROWS // 2)]
         queues = [Queue() for _ in range(ROWS // 3)]
-        for widgets in ([sidebar], [prompt], lines, notices, queues):
+        for widgets in ([sidebar], [prompt], [editor], marked, lines, notices, queues):
             await gallery.mount_all(Vertical(widget) for widget in widgets)  # they have ids, one to a parent
             size = ROWS * 3 if widgets is lines else ROWS - 6 if widgets == [sidebar] else ROWS
             for batch in self.batches(size):
@@ -151,6 +159,11 @@ class HostileApp(ChatApp):
                     sidebar.show([Conversation(str(n), one, "", now, now) for n, one in enumerate(batch)], "0")
                 elif widgets == [prompt]:
                     prompt.load_text("\n".join(batch))  # as if typed: past the folding
+                elif widgets == [editor]:
+                    editor.load_text("\n".join(batch))
+                for view, one, two, three in zip(marked, batch[::3], batch[1::3], batch[2::3], strict=False):
+                    view.set_message(replace(reply, rating=-1, generation={"corrects": "0", "author": one}))
+                    view.judge(Judgement(tags=(two, two), comment=three))
                 for line, one, two, three in zip(lines, batch[::3], batch[1::3], batch[2::3], strict=False):
                     line.change(model=one, persona=two, detail=three, engine="failed")
                 for notice, one, two in zip(notices, batch[::2], batch[1::2], strict=False):
@@ -169,6 +182,16 @@ class HostileApp(ChatApp):
             await self.push_screen(question)
             await self.frame()
             question.dismiss("")
+            remark = Remark(batch[:3], batch[3 % len(batch)], batch)
+            await self.push_screen(remark)
+            await self.frame()
+            remark.dismiss(None)
+            duel = DuelScreen(batch[0], halt=lambda: None, describe_wait=lambda: "…")
+            await self.push_screen(duel)
+            duel.grow("left", "\n\n".join(batch[::2]))
+            duel.end("right", replace(reply, content="\n\n".join(batch[1::2])), batch[1])
+            await self.frame()
+            duel.dismiss("open")
 
     async def frame(self) -> None:
         """Until what changed has been drawn."""

@@ -397,13 +397,16 @@ async def test_a_long_correction_is_as_high_as_the_transcript(open_chat: Opener)
         await chat.until(lambda: transcript.region.contains_region(editor.region), "all of it on screen")
 
 
-async def test_a_correction_is_not_continued_by_a_model(open_chat: Opener) -> None:
+async def test_a_correction_is_no_models_and_good_already(open_chat: Opener) -> None:
     async with open_chat([["A."]]) as chat:
         await chat.ask("Hi?")
         await chat.press("alt+w")
         await correct(chat, "B.")
         await chat.press("ctrl+s")
         await chat.until(partial(shows, chat, "B."), "the correction")
+        await chat.press("f6")
+        await chat.until_shown("rated up already")
+        assert has_rating(chat, 1)
         await chat.press("ctrl+g")
         await chat.until_shown("A person wrote this reply")
         await chat.ask("and?")  # the conversation goes on from the correction

@@ -32,6 +32,7 @@ def draw_tree(messages: Sequence[Message], branch: AbstractSet[str], width: int)
 
 
 def _open(messages: Sequence[Message], left: str) -> list[tuple[Message, str, str]]:
+    left = left[-_WIDEST - 2 :]  # more is never shown
     if len(messages) == 1:
         return [(messages[0], left, left)]
     last = len(messages) - 1

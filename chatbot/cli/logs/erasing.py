@@ -10,15 +10,13 @@ import typer
 from chatbot.cli.logs.describing import conversation_to_json, dataset_to_json, list_datasets, model_to_json, name_model
 from chatbot.cli.logs.finding import Log, find_conversations, open_log
 from chatbot.cli.logs.options import AsJson, Yes
-from chatbot.cli.logs.printing import confirm, count_of, is_interactive, print_json, print_text, tell
+from chatbot.cli.logs.printing import confirm, count_of, find_width, fit, is_interactive, print_json, print_text, tell
 from chatbot.cli.logs.waiting import show_work
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.store.erasure import Forgotten
     from chatbot.store.records import Conversation
-
-_TITLE = 50
 
 
 def delete(
@@ -64,7 +62,7 @@ def delete(
         return
     for one in changed:
         where = "out of the bin again" if undo else "in the bin"
-        print_text(f"{one.id} is {where}: {printable_line(one.title, _TITLE)}")
+        print_text(f"{one.id} is {where}: {_cut(one)}")
     if not undo:
         tell("`chatbot logs delete --undo ID` takes it out again, `--purge` deletes it for good.")
 
@@ -106,6 +104,9 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool) 
     if done.new_backup:
         gone = count_of(len(done.backups), "backup")
         print_text(printable_line(f"{gone} that held it deleted; in their place stands {done.new_backup}"))
+    if done.descent.datasets:
+        names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.datasets)
+        print_text(printable_line(f"Its items are gone from the dataset versions that held it: {names}."))
     if done.descent.models:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.models)
         print_text(printable_line(f"Stale, because they learnt from it: {names}. Train them again without it."))
@@ -128,7 +129,11 @@ def _draw_plan(chosen: Sequence[Conversation], planned: Forgotten) -> Iterator[s
 
 
 def _name(one: Conversation) -> str:
-    return f"{one.id}  {printable_line(one.title, _TITLE)}"
+    return f"{one.id}  {_cut(one)}"
+
+
+def _cut(one: Conversation) -> str:
+    return fit(one.title, max(find_width() - len(one.id) - 30, 10)).rstrip()
 
 
 def _to_json(ids: Sequence[str], told: Forgotten, *, done: bool) -> dict[str, Any]:

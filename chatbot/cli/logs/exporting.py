@@ -43,7 +43,7 @@ def export(
 
     \b
       chatbot logs export talks.md --since 7d
-      chatbot logs export --format openai --state approved > train.jsonl
+      chatbot logs export --format openai --rating up > talks.jsonl
       chatbot logs export everything.json --force
     """
     from chatbot.logs.exporting import export_logs, write_pieces

@@ -50,7 +50,7 @@ def import_files(
     """
     from chatbot.dialogue.personas import Personas
     from chatbot.logs.formats.source import measure_path
-    from chatbot.logs.importing import ImportReport
+    from chatbot.logs.importing import ImportReport, import_logs
 
     report = ImportReport()
     failed: list[InvalidInput] = []
@@ -58,10 +58,21 @@ def import_files(
         who = Personas(log.home.personas).find(check_text(persona or log.settings.persona, "--persona")).name
         with show_bar("Reading", sum(map(measure_path, paths)), in_bytes=True, delay=0.5) as bar:
             listener = _Listener(bar)
+            rehearsal = _Rehearsal(log, report) if dry_run else None
             try:
                 for path in paths:
                     try:
-                        _read(log, path, who, dry_run, report, bar.advance, listener.hear)
+                        if rehearsal:
+                            rehearsal.read(path, bar.advance, listener.hear)
+                        else:
+                            import_logs(
+                                log.store,
+                                [path],
+                                persona=who,
+                                on_bytes=bar.advance,
+                                on_event=listener.hear,
+                                report=report,
+                            )
                     except InvalidInput as error:
                         failed.append(error)
             except KeyboardInterrupt:
@@ -118,64 +129,47 @@ class _Listener:
             tell(f"…and {self._skipped - _SHOWN:,} more were skipped; --json names all of them.")
 
 
-def _read(
-    log: Log,
-    path: Path,
-    persona: str,
-    dry_run: bool,
-    report: ImportReport,
-    on_bytes: Callable[[int], None],
-    on_event: Callable[[Event], None],
-) -> None:
-    from chatbot.logs.importing import import_logs
-
-    if dry_run:
-        _try(log, path, report, on_bytes, on_event)
-    else:
-        import_logs(log.store, [path], persona=persona, on_bytes=on_bytes, on_event=on_event, report=report)
-
-
-def _try(
-    log: Log,
-    path: Path,
-    report: ImportReport,
-    on_bytes: Callable[[int], None],
-    on_event: Callable[[Event], None],
-) -> None:
+class _Rehearsal:
     """Counts what an import would do."""
-    from chatbot.logs.formats.reading import Recognised, SkippedRecord, read_conversations
-    from chatbot.store.archive_batch import find_known
-    from chatbot.store.archive_records import ArchivedConversation
 
-    seen: set[str] = set()
+    def __init__(self, log: Log, report: ImportReport) -> None:
+        self._log = log
+        self._report = report
+        self._seen: set[str] = set()
 
-    def count(batch: Sequence[ArchivedConversation]) -> None:
-        with log.read() as connection:
+    def read(self, path: Path, on_bytes: Callable[[int], None], on_event: Callable[[Event], None]) -> None:
+        from chatbot.logs.formats.reading import Recognised, SkippedRecord, read_conversations
+        from chatbot.store.archive_records import ArchivedConversation
+
+        batch: list[ArchivedConversation] = []
+        for found in read_conversations(path, on_bytes=on_bytes):
+            if isinstance(found, ArchivedConversation):
+                batch.append(found)
+                if len(batch) == _BATCH:
+                    self._count(batch)
+                    batch = []
+                continue
+            if isinstance(found, SkippedRecord):
+                self._report.skipped.append(found)
+            elif isinstance(found, Recognised):
+                self._report.recognised.append(found)
+            else:
+                self._report.passed_over.append(found)
+            on_event(found)
+        self._count(batch)
+
+    def _count(self, batch: Sequence[ArchivedConversation]) -> None:
+        from chatbot.store.archive_batch import find_known
+
+        with self._log.read() as connection:
             known = find_known(connection, batch)
         for one in batch:
-            if one.key in known or one.key in seen:
-                report.known += 1
+            if one.key in known or one.key in self._seen:
+                self._report.known += 1
             else:
-                report.conversations += 1
-                report.messages += len(one.messages)
-            seen.add(one.key)
-
-    batch: list[ArchivedConversation] = []
-    for found in read_conversations(path, on_bytes=on_bytes):
-        if isinstance(found, ArchivedConversation):
-            batch.append(found)
-            if len(batch) == _BATCH:
-                count(batch)
-                batch = []
-            continue
-        if isinstance(found, SkippedRecord):
-            report.skipped.append(found)
-        elif not isinstance(found, Recognised):
-            report.passed_over.append(found)
-        else:
-            report.recognised.append(found)
-        on_event(found)
-    count(batch)
+                self._report.conversations += 1
+                self._report.messages += len(one.messages)
+            self._seen.add(one.key)
 
 
 def _describe(report: ImportReport, dry_run: bool) -> str:

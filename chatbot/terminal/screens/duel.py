@@ -41,6 +41,7 @@ class Side(Vertical):
         self.text = ""
         self.has_ended = False
         self.has_failed = False
+        self._reply: Message | None = None  # as it stays
         now = datetime.now(UTC)
         self.view = MessageView(Message(place, "", None, "assistant", "", "streaming", now))
 
@@ -50,16 +51,15 @@ class Side(Vertical):
             yield self.view
 
     def on_mount(self) -> None:
-        self.scroller.anchor()
         self.show_title()
 
     @property
     def scroller(self) -> VerticalScroll:
         return self.query_one(VerticalScroll)
 
-    def draw(self) -> None:
-        if not self.has_ended:
-            self.view.grow(self.text)
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.text) or self.has_ended
 
     def end(self, reply: Message | None, failure: str) -> None:
         """The reply as it stays; None if it did not even begin."""
@@ -67,12 +67,22 @@ class Side(Vertical):
         known = reply or self.view.message
         status = "failed" if failure else "stopped" if known.status == "streaming" else known.status
         reason = failure or known.finish_reason
-        self.view.set_message(replace(known, status=status, finish_reason=reason, sibling=1, siblings=1, rating=0))
-        self.show_title()
+        self._reply = replace(known, status=status, finish_reason=reason, sibling=1, siblings=1, rating=0)
+
+    def draw(self) -> None:
+        """Shows what there is, and follows its end unless the reader has scrolled away from it."""
+        follows = self.scroller.scroll_y >= self.scroller.max_scroll_y - 1
+        if self._reply is None:
+            self.view.grow(self.text)
+        elif self.view.message is not self._reply:
+            self.view.set_message(self._reply)
+            self.show_title()
+        if follows:
+            self.scroller.scroll_end(animate=False)
 
     def show_title(self) -> None:
         title = Content.styled(f" {self.number} ", "bold $block-cursor-foreground on $block-cursor-background")
-        if not self.has_ended:
+        if self._reply is None:
             title += Content.styled("  writing", "$muted")
         self.query_one(".side-title", Static).update(title)
 
@@ -134,6 +144,7 @@ class DuelScreen(Screen[Verdict]):
     def end(self, place: Place, reply: Message | None, failure: str = "") -> None:
         """A reply has ended; `failure` says why if it failed."""
         self.side(place).end(reply, failure)
+        self._draw()
         self.show_hint()
 
     def side(self, place: Place) -> Side:
@@ -154,18 +165,22 @@ class DuelScreen(Screen[Verdict]):
             return _list_keys(("", "Both failed"), ("Enter", "goes on"))
         if failed:
             return _list_keys(("", f"{failed[0].number} failed, {3 - failed[0].number} stays"), ("Enter", "goes on"))
-        return _list_keys(
-            ("", "Which is better?"), ("← 1", "left"), ("→ 2", "right"), ("0", "neither"), ("Esc", "leaves it open")
-        )
+        keys = _list_keys(("← 1", "left"), ("→ 2", "right"), ("0", "neither"), ("Esc", "leaves it open"))
+        return Content.styled("Which is better?  ", "bold") + keys
 
     def _draw_frame(self) -> None:
         began = time.perf_counter()
-        for side in self.sides:
-            side.draw()
+        self._draw()
         cost = time.perf_counter() - began
         self._frame_pending = 3 * cost > FRAME
         if self._frame_pending:
             self.set_timer(3 * cost, self._draw_frame)
+
+    def _draw(self) -> None:
+        """Not before both have begun: the model that was loaded already would be known by its early start."""
+        if all(side.has_begun for side in self.sides):
+            for side in self.sides:
+                side.draw()
 
     def action_decide(self, verdict: Verdict) -> None:
         if self.can_be_decided:
@@ -182,7 +197,6 @@ class DuelScreen(Screen[Verdict]):
 
     def action_scroll_both(self, rows: int) -> None:
         for side in self.sides:
-            side.scroller.release_anchor()
             side.scroller.scroll_relative(y=rows, animate=False)
 
 

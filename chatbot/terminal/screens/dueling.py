@@ -84,7 +84,7 @@ class DuelActions(JudgingActions):
             self.duel_models = pair
             one, other = (printable_line(name, 40) for name in pair)
             names = f"{one}, twice" if one == other else f"{one} and {other}"
-            self.notice.show_note(f"The next prompt is a duel, without names: {names}. Esc calls it off.")
+            self.notice.show_note(f"The next prompt is a duel, without names: {names}. Esc cancels.")
             self.prompt.focus()
 
     async def _choose_models(self, manager: Manager, argument: str) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from chatbot.terminal.actions import ACTIONS, show_keys
+from chatbot.terminal.actions import ACTIONS, show_keys, show_letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,14 @@ _MORE = (
     (
         "Editing",
         "Up and Down at the edges of the prompt bring back what was said. A large paste is folded and sent in full.",
+    ),
+    (
+        "On a selected message",
+        "The single keys work while a message is selected; in the prompt they are letters.",
+    ),
+    (
+        "In a duel",
+        "← or 1, → or 2: that one is better · 0 neither · s stops both · Esc leaves it open. A duel is one turn.",
     ),
     ("In the list", "Enter opens · r rename · p pin · a archive · d delete · z undo · v archived · Tab moves on."),
     ("Mouse", "Drag to select text, Ctrl+C copies it. A click selects a message."),
@@ -64,7 +72,8 @@ class HelpScreen(ModalScreen[None]):
                 ]  # fmt: skip
             keys = show_keys(self._keys[action.name])
             slash = f"/{action.slash} {action.argument}".strip() if action.slash else ""
-            ways = " · ".join(filter(None, [keys, slash]))
+            letter = show_letter(action.letter) if action.letter not in self._keys[action.name].split(",") else ""
+            ways = " · ".join(filter(None, [keys, letter, slash]))
             if width >= _THREE_COLUMNS:
                 lines.append(
                     Content.assemble(

@@ -28,7 +28,17 @@ _RATED = {
     0: "The rating is taken back.",
 }
 _WHILE_CORRECTING = frozenset(
-    "stop keep_correction open_editor retry show_help show_palette choose_theme toggle_sidebar quit".split()
+    {
+        "stop",
+        "keep_correction",
+        "open_editor",
+        "retry",
+        "show_help",
+        "show_palette",
+        "choose_theme",
+        "toggle_sidebar",
+        "quit",
+    }
 )
 
 
@@ -73,6 +83,9 @@ class JudgingActions(MessageActions):
         """The same rating again takes it back, unless a comment comes with it."""
         reply = self.find_judged()
         if reply is None:
+            return
+        if rating > 0 and reply.rating > 0 and "corrects" in reply.generation and not comment:
+            self.tell("A correction is rated up already, by whoever wrote it.")
             return
         reviewer = self.reviewer
 
@@ -315,8 +328,9 @@ class JudgingActions(MessageActions):
                 view.display = True
         self.prompt.disabled = False
         self.notice.hide()
-        if self.transcript.selected is not None:
+        if (selected := self.transcript.selected) is not None:
             self.transcript.focus(scroll_visible=False)
+            self.show_hint(selected)
         else:
             self.prompt.focus()
 

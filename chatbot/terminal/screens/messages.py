@@ -42,7 +42,7 @@ class MessageActions(FailureActions):
             self.transcript.follow()
         else:
             self.transcript.focus(scroll_visible=False)
-            self.notice.show_note(_HINTS.get(message.role, ""))
+            self.show_hint(message)
 
     async def select_view(self, view: MessageView) -> None:
         """A click selects, a second click on the same message gives it up."""
@@ -50,7 +50,11 @@ class MessageActions(FailureActions):
             self.unselect()
         else:
             self.transcript.select(view.message.id)
-            self.notice.show_note(_HINTS.get(view.message.role, ""))
+            self.show_hint(view.message)
+
+    def show_hint(self, message: Message) -> None:
+        """The letters that mean something while `message` is selected."""
+        self.notice.show_note(_HINTS.get(message.role, ""))
 
     async def action_copy_reply(self) -> None:
         message = self.newest("assistant")

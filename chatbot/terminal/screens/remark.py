@@ -38,13 +38,17 @@ class Remark(ModalScreen[tuple[list[str], str] | None]):
 
     def compose(self) -> ComposeResult:
         tags, comment = self._shown
+        # A tag of two words is not parted at the end of a row.
+        offered = " · ".join(
+            printable_line(tag, 40).replace(" ", "\u00a0") for tag in self._known if tag not in self._tags
+        )
         with Vertical(classes="dialog"):
             yield Static(Content("What is there to say of this reply?"), classes="question")
             yield Static(Content("Tags, with commas between them"), classes="label")
-            yield Input(tags, id="tags", compact=True, suggester=TagSuggester(self._known))
-            yield Static(Content(printable_line(" · ".join(self._known), 200)), classes="known")
+            yield Input(tags, id="tags", compact=True, select_on_focus=False, suggester=TagSuggester(self._known))
+            yield Static(Content(offered), classes="known")
             yield Static(Content("Comment"), classes="label")
-            yield Input(comment, id="comment", compact=True)
+            yield Input(comment, id="comment", compact=True, select_on_focus=False)
             yield Static(Content("Enter keeps both · Tab goes to the other · Esc leaves"), classes="keys")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -49,7 +49,7 @@ class ReviewScreen(Showing):
                 yield Reasons()
                 yield Static(id="title", markup=False)
                 yield Transcript()
-                yield Static(id="below", markup=False)
+                yield Static(id="rows-below", markup=False)
                 yield Static(id="nothing", markup=False)
                 yield Figures()
                 yield Notice()

@@ -23,34 +23,44 @@ class Showing(Redacting):
     """What has to do with what is on the screen."""
 
     async def show_item(self, item: ReviewItem | None) -> None:
-        self.item = item
         self.notice.hide()
         self.retrying = None
-        self.query_one("#nothing").display = item is None
-        self.query_one("#below").add_class("-hidden")
-        for name in _WITH_A_REPLY:
-            self.query_one(name).display = item is not None
-        self.show_list()
-        self.show_hints()
         if item is None:
-            walk = self.walk
-            assert walk is not None
-            told = describe_end(walk, await self.call(walk.reviewer.progress), self.filter_line)
-            self.query_one("#nothing", Static).update(told)
-            self.set_focus(None)
-            return
+            self.item = None
+            await self._show_end()
+        else:
+            self._show_around(item)
+            transcript = self.transcript
+            with self.app.batch_update():
+                await transcript.show([*item.above, item.reply], follow=False)
+                for view in transcript.views:
+                    view.set_class(view.message.id == item.reply.id, "-reviewed")
+            self.item = item  # only now: until it is in sight, no key is about it
+            self.call_after_refresh(self._scroll_to_reply)
+            if not self.queue_list.has_focus:
+                self.set_focus(transcript)
+        self.show_hints()
+
+    def _show_around(self, item: ReviewItem) -> None:
+        self._show_reply(True)
         self.reasons.show(item)
         self.figures.show(item)
         self.query_one("#title", Static).update(_describe_conversation(item))
-        transcript = self.transcript
-        with self.app.batch_update():
-            await transcript.show([*item.above, item.reply], follow=False)
-            for view in transcript.views:
-                view.set_class(view.message.id == item.reply.id, "-reviewed")
-                view.display = True
-        self.call_after_refresh(self._scroll_to_reply)
-        if not self.queue_list.has_focus:
-            self.set_focus(transcript)
+
+    async def _show_end(self) -> None:
+        walk = self.walk
+        assert walk is not None
+        self._show_reply(False)
+        told = describe_end(walk, await self.call(walk.reviewer.progress), self.filter_line)
+        self.query_one("#nothing", Static).update(told)
+        self.set_focus(None)
+
+    def _show_reply(self, shown: bool) -> None:
+        self.show_list()
+        self.query_one("#nothing").display = not shown
+        self.query_one("#rows-below").add_class("-hidden")
+        for name in _WITH_A_REPLY:
+            self.query_one(name).display = shown
 
     def _scroll_to_reply(self) -> None:
         """The end of the conversation, but never past the reply's beginning: that is where reading starts, with some
@@ -69,7 +79,7 @@ class Showing(Redacting):
 
     def _show_below(self) -> None:
         """How much of the reply has not been in sight yet: nobody should approve what he has not read."""
-        transcript, line = self.transcript, self.query_one("#below", Static)
+        transcript, line = self.transcript, self.query_one("#rows-below", Static)
         rows = round(transcript.max_scroll_y - transcript.scroll_y) if self.item is not None else 0
         line.set_class(rows <= 0, "-hidden")
         if rows > 0:

@@ -71,6 +71,7 @@ class TokensScreen(Screen[str]):
         self.made = ""
         """The new reply's id."""
         self._frame_pending = False
+        self._shown = -1  # the token whose alternatives are shown
 
     def compose(self) -> ComposeResult:
         with Vertical(id="token-view"):
@@ -117,7 +118,7 @@ class TokensScreen(Screen[str]):
         self.query_one(Hints).show(_HINTS)
         self.text.show(shaded)
         self.set_focus(self.text)
-        self.text.action_step_improbable(1)
+        self.text.step_improbable(1)
 
     async def _tell_wait(self) -> None:
         """Why it takes long: a model that has to be loaded."""
@@ -135,7 +136,13 @@ class TokensScreen(Screen[str]):
 
     def on_token_text_moved(self, event: TokenText.Moved) -> None:
         event.stop()
+        self._show_alternatives()
+
+    def _show_alternatives(self) -> None:
         cursor = self.text.cursor
+        if cursor == self._shown:
+            return
+        self._shown = cursor
         token = self.text.tokens[cursor]
         described = (
             f"Token {cursor + 1:,} of {len(self.texts):,}: {describe_text(token.text)}  "
@@ -146,7 +153,10 @@ class TokensScreen(Screen[str]):
     # --- going on ---------------------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        if event.key.isdecimal() and self.turn is None and 1 <= int(event.key) <= len(self.alternatives.choices):
+        if not self.texts or self.turn is not None or not event.key.isdecimal():
+            return
+        self._show_alternatives()
+        if 1 <= int(event.key) <= len(self.alternatives.choices):
             event.stop()
             self.alternatives.step(int(event.key) - 1 - self.alternatives.chosen)
             self.action_go_on()
@@ -158,11 +168,12 @@ class TokensScreen(Screen[str]):
         """Another reply that begins as this one does up to the cursor, and then with the alternative."""
         if self.turn is not None or not self.texts or not self.alternatives.choices:
             return
+        self._show_alternatives()
         text, _ = self.alternatives.choices[self.alternatives.chosen]
         if not text:
-            self._tell("With that the reply would end here; there is nothing to go on from.")
+            self._tell("With that the reply ends: nothing goes on from there.")
         elif text.endswith("\ufffd"):
-            self._tell("That is a part of a character; going on from it is not possible.")
+            self._tell("That is a part of a character: nothing goes on from it.")
         else:
             beginning = "".join(self.texts[: self.text.cursor]) + text
             self._start(beginning)

@@ -42,7 +42,7 @@ class CorrectionEditor(TextArea):
             self.text = text
 
     def __init__(self, message: Message, keys: Mapping[str, str]) -> None:
-        super().__init__(message.content, soft_wrap=True, compact=True, highlight_cursor_line=False)
+        super().__init__(message.content, soft_wrap=True, highlight_cursor_line=False)
         self.tab_behavior = "indent"
         self.message = message
         self._keep_keys = frozenset(keys["keep_correction"].split(","))

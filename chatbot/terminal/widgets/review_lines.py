@@ -52,7 +52,7 @@ class ProgressLine(Widget):
         )
         right = Content("")
         if self._filter:
-            room = max(0, min(width // 3, width - left.cell_length - 4))
+            room = max(0, width - left.cell_length - 2)
             right = Content.styled(f"filter: {self._filter}", "$text-accent").truncate(room, ellipsis=True)
         bar = min(_LONGEST_BAR, width - left.cell_length - right.cell_length - 2 * bool(right.plain) - 2)
         if bar >= _SHORTEST_BAR:

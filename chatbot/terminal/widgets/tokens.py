@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,7 +26,6 @@ from chatbot.text import printable
 if TYPE_CHECKING:
     from rich.style import Style
     from textual import events
-    from textual.binding import BindingType
 
 SHADES = (0.5, 0.2, 0.05, 0.01)
 """A token at least as probable as the first is plain; below each of these begins the next shade."""
@@ -92,18 +91,6 @@ class TokenText(ScrollView, can_focus=True):
     TokenText:ansi > .tokens--cursor { background: ansi_blue; color: ansi_bright_white; }
     """ + _shade_css("TokenText")
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_SHADE_CLASSES, "tokens--cursor"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("right", "step(1)", "Next"),
-        ("left", "step(-1)", "Previous"),
-        ("down", "step_row(1)", "Down"),
-        ("up", "step_row(-1)", "Up"),
-        ("pagedown,space", "step_page(1)", "Page down"),
-        ("pageup", "step_page(-1)", "Page up"),
-        ("home", "to_first", "First"),
-        ("end", "to_last", "Last"),
-        ("n", "step_improbable(1)", "Next improbable"),
-        ("p", "step_improbable(-1)", "Previous improbable"),
-    ]
 
     class Moved(Event):
         """The cursor stands on another token."""
@@ -134,26 +121,24 @@ class TokenText(ScrollView, can_focus=True):
         self.refresh()
         self.post_message(self.Moved())
 
-    def action_step(self, step: int) -> None:
-        self.move_to(self.cursor + step)
+    def on_key(self, event: events.Key) -> None:
+        """Here and not as bindings, which are run so late that a digit pressed next would mean the token before."""
+        step = _STEPS.get(event.key)
+        if step is not None:
+            event.stop()
+            event.prevent_default()
+            step(self)
 
-    def action_step_row(self, step: int) -> None:
+    def step_row(self, step: int) -> None:
         if self._where:
             row, x = self._where[self.cursor]
             self._move_to_row(row + step, x)
 
-    def action_step_page(self, step: int) -> None:
-        if self._where:
-            row, x = self._where[self.cursor]
-            self._move_to_row(row + step * max(1, self.size.height - 2), x)
+    def step_page(self, step: int) -> None:
+        self.step_row(step * max(1, self.size.height - 2))
 
-    def action_to_first(self) -> None:
-        self.move_to(0)
-
-    def action_to_last(self) -> None:
-        self.move_to(len(self.tokens) - 1)
-
-    def action_step_improbable(self, step: int) -> None:
+    def step_improbable(self, step: int) -> None:
+        """To the next token that is improbable, or to the one before."""
         found = range(self.cursor + step, len(self.tokens) if step > 0 else -1, step)
         self.move_to(next((n for n in found if self.tokens[n].shade >= IMPROBABLE), self.cursor))
 
@@ -199,6 +184,21 @@ class TokenText(ScrollView, can_focus=True):
             return self.get_component_rich_style("tokens--cursor")
         shade = self.tokens[token].shade
         return self.get_component_rich_style(_SHADE_CLASSES[shade - 1]) if shade else base
+
+
+_STEPS: Mapping[str, Callable[[TokenText], None]] = {
+    "right": lambda text: text.move_to(text.cursor + 1),
+    "left": lambda text: text.move_to(text.cursor - 1),
+    "down": lambda text: text.step_row(1),
+    "up": lambda text: text.step_row(-1),
+    "pagedown": lambda text: text.step_page(1),
+    "space": lambda text: text.step_page(1),
+    "pageup": lambda text: text.step_page(-1),
+    "home": lambda text: text.move_to(0),
+    "end": lambda text: text.move_to(len(text.tokens) - 1),
+    "n": lambda text: text.step_improbable(1),
+    "p": lambda text: text.step_improbable(-1),
+}
 
 
 class ShadeLegend(Widget):
