@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
+from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
 
 PAGE = [
     *("word " * 40).split(" "), "\n\n", "## A ", "heading ", "\n\n",
@@ -36,6 +36,9 @@ class StreamingEngine:
             yield Piece(f"{word} " if word and not word.endswith("\n") else word or " ")
         yield Finished("stop", prompt_tokens=len(request.messages), completion_tokens=1)
 
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        raise RequestRefused(f"{request.model} says words and knows no probabilities.")
+
     async def models(self) -> list[EngineModel]:
         return [EngineModel("streaming", 1_000_000)]
 
@@ -52,7 +55,8 @@ class StreamingEngine:
 def main() -> None:
     import uvicorn
 
-    from chatbot.engine.server import build_application
+    from chatbot.errors import RequestRefused
+from chatbot.engine.server import build_application
 
     port_file, rate = sys.argv[1:]
     listener = socket.create_server(("127.0.0.1", 0))

@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO
 
-from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece
+from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
+from chatbot.errors import RequestRefused
 
 
 class PacedEngine:
@@ -38,6 +39,9 @@ class PacedEngine:
             self._log.flush()
             yield Piece(f"{word} ")
         yield Finished("stop", prompt_tokens=len(request.messages), completion_tokens=self._words)
+
+    async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
+        raise RequestRefused(f"{request.model} says numbers and knows no probabilities.")
 
     async def models(self) -> list[EngineModel]:
         return [EngineModel("paced", 8192)]

@@ -13,8 +13,6 @@ from __future__ import annotations
 import re
 import zlib
 
-THRESHOLD = 2.4
-"""Above this a text is likely to be stuck in a loop."""
 _WINDOW = 800  # characters
 _LAYOUT = re.compile(r"[ \t]{2,}|([-=_.*─])\1{3,}")
 

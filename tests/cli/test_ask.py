@@ -176,7 +176,7 @@ def wait_until_closed(engine: ScriptedEngine) -> None:
 
 @pytest.mark.model
 def test_the_real_model_answers_the_same_for_the_same_seed(model_home: Home, tmp_path: Path) -> None:
-    environment = {**os.environ, "CHATBOT_ENGINE_IDLE_MINUTES": "0.05"}
+    environment = {**os.environ, "CHATBOT_ENGINE_IDLE_MINUTES": "0.5"}
     command = [sys.executable, "-m", "chatbot", "ask", "--json", "--max-tokens", "24", "--seed", "11", "Name a river."]
     replies = [
         json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chatbot.dialogue.repetition import THRESHOLD, compression_ratio
+from chatbot.dialogue.repetition import compression_ratio
+from chatbot.store.reply_states import HIGH_COMPRESSION
 
 ENGLISH = (
     "The sky looks blue because the gases of the air scatter short waves of sunlight more than long ones. At noon that "
@@ -79,20 +80,20 @@ TABLE = """
     "text", [ENGLISH, CHINESE, LIST, CODE, TABLE], ids=["english", "chinese", "list", "code", "table"]
 )
 def test_ordinary_text_stays_below_the_threshold(text: str) -> None:
-    assert 0.9 < compression_ratio(text) < THRESHOLD
+    assert 0.9 < compression_ratio(text) < HIGH_COMPRESSION
 
 
 def test_a_long_text_is_judged_by_its_parts() -> None:
     whole = "\n\n".join([ENGLISH, LIST, CODE, CHINESE, TABLE])
-    assert compression_ratio(whole) < THRESHOLD
+    assert compression_ratio(whole) < HIGH_COMPRESSION
 
 
 @pytest.mark.parametrize("loop", [" the", " I am a very good friend.", "天空是蓝色的。", ENGLISH[:300], "\n", "ha"])
 @pytest.mark.parametrize("beginning", ["", ENGLISH, CHINESE])
 def test_a_loop_anywhere_is_above_the_threshold(loop: str, beginning: str) -> None:
     looped = beginning + loop * (1200 // len(loop))
-    assert compression_ratio(looped) > THRESHOLD
-    assert compression_ratio(looped + ENGLISH) > THRESHOLD
+    assert compression_ratio(looped) > HIGH_COMPRESSION
+    assert compression_ratio(looped + ENGLISH) > HIGH_COMPRESSION
 
 
 def test_the_width_of_a_table_is_no_repetition() -> None:
