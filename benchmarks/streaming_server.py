@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
+from chatbot.errors import RequestRefused
 
 PAGE = [
     *("word " * 40).split(" "), "\n\n", "## A ", "heading ", "\n\n",
@@ -55,8 +56,7 @@ class StreamingEngine:
 def main() -> None:
     import uvicorn
 
-    from chatbot.errors import RequestRefused
-from chatbot.engine.server import build_application
+    from chatbot.engine.server import build_application
 
     port_file, rate = sys.argv[1:]
     listener = socket.create_server(("127.0.0.1", 0))

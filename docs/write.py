@@ -21,8 +21,8 @@ def list_help(command: Any, name: str) -> Iterator[tuple[str, str]]:
     """(`chatbot models pull`, its help) for the command and everything below it."""
     context = command.context_class(command, info_name=name, terminal_width=100, max_content_width=100)
     yield name, command.get_help(context).replace("\b", "").rstrip()
-    for child_name, child in getattr(command, "commands", {}).items():
-        yield from list_help(child, f"{name} {child_name}")
+    for child_name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from list_help(command.get_command(context, child_name), f"{name} {child_name}")
 
 
 def render_commands() -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatbot import __version__
-from chatbot.cli import ask, config, db, doctor, logs, models, review, serve
+from chatbot.cli import ask, config, db, doctor, models, serve
+from chatbot.cli.late import LateGroup
 from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
 
@@ -24,6 +25,7 @@ EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 s
 
 app = typer.Typer(
     name="chatbot",
+    cls=LateGroup,
     epilog=EXIT_CODES,
     no_args_is_help=False,
     rich_markup_mode=None,
@@ -89,8 +91,6 @@ def chat(
 app.command(name="ask")(ask.ask)
 app.command(name="serve")(serve.serve)
 app.command(name="doctor")(doctor.doctor)
-app.command(name="review")(review.review)
-app.add_typer(logs.app, name="logs")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
 @with_filters("bin")
 def review(asked: Filters) -> None:
     """Goes through the replies that need an eye, worst first. Nothing trains before it was approved here.

@@ -46,7 +46,7 @@ def import_logs(
     report: ImportReport | None = None,
 ) -> ImportReport:
     """Adds what is in `paths`. `on_event` hears of formats and of what is skipped as it is met; `report`, if given, is
-    the one that grows, for a caller who cancels. Raises StoreError, InvalidInput for a path with nothing known in it."""
+    the one that grows, for a caller who cancels. Raises StoreError, InvalidInput for a path of nothing known."""
     report = report or ImportReport()
     for path in paths:
         batch: list[ArchivedConversation] = []

@@ -96,7 +96,7 @@ FILTERS = st.builds(
 def test_the_filters_mean_what_a_look_at_every_reply_finds(store: Store) -> None:
     made: dict[str, tuple[str, list[Reply]]] = {}
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(CONVERSATIONS, st.lists(FILTERS, min_size=1, max_size=4))
     def check(conversations: Any, filters: list[LogFilter]) -> None:
         for persona, replies in conversations:

@@ -186,6 +186,7 @@ class HostileApp(ChatApp):
             await self.push_screen(remark)
             await self.frame()
             remark.dismiss(None)
+        for batch in self.batches(100):
             duel = DuelScreen(batch[0], halt=lambda: None, describe_wait=lambda: "…")
             await self.push_screen(duel)
             duel.grow("left", "\n\n".join(batch[::2]))

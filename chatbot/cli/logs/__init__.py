@@ -18,7 +18,10 @@ from chatbot.cli.logs import (
 )
 
 app = typer.Typer(
-    help="The conversations: find, judge, review, redact, export, import, forget, trace.", no_args_is_help=True
+    help="The conversations: find, judge, review, redact, export, import, forget, trace.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 app.command(name="list")(listing.list_conversations)
