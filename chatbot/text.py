@@ -21,6 +21,9 @@ _TABLE |= dict.fromkeys([0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080
 # Half of a surrogate pair cannot be encoded and would raise at the moment of writing.
 _TABLE |= dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT)
 
+# Halves of surrogate pairs cannot be UTF-8, and PostgreSQL takes no NUL.
+_UNSTORABLE = dict.fromkeys([0, *range(0xD800, 0xE000)], _REPLACEMENT)
+
 
 def printable(text: str) -> str:
     """`text` with nothing left that a terminal would obey: newlines, tabs and visible characters only.
@@ -36,3 +39,8 @@ def printable_line(text: str, limit: int = 0) -> str:
     if limit and len(line) > limit:
         return line[: limit - 1].rstrip() + "…"
     return line
+
+
+def storable(text: str) -> str:
+    """`text` without what a database refuses."""
+    return text.translate(_UNSTORABLE)

@@ -16,12 +16,13 @@ from chatbot.dialogue.events import TurnEvent
 from chatbot.dialogue.personas import Persona, Personas
 from chatbot.dialogue.planning import Planner
 from chatbot.dialogue.scoring import Scorer, Scores
-from chatbot.dialogue.turn import Reply, ReplyPlan, storable
+from chatbot.dialogue.turn import Reply, ReplyPlan
 from chatbot.engine.protocol import Engine, Health, Sampling, TokenLogprob
 from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.database import Store
 from chatbot.store.records import Conversation, Message
 from chatbot.store.threads import run_in_thread
+from chatbot.text import storable
 
 __all__ = ["Health", "Manager", "Persona", "Sampling", "Scores", "TokenLogprob"]
 

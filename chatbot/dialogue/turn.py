@@ -23,10 +23,10 @@ from chatbot.errors import ChatbotError, DatabaseBusy, EngineLost
 from chatbot.store.database import Store
 from chatbot.store.records import Message, Status
 from chatbot.store.threads import run_in_thread
+from chatbot.text import storable
 
 KEEP_SECONDS = 0.15
 """From a piece's arrival to the write that keeps it; with the write itself well below the half second promised."""
-_UNSTORABLE = dict.fromkeys([0, *range(0xD800, 0xE000)], "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,3 @@ class _Keeper:
 def describe_sampling(sampling: Sampling) -> dict[str, Any]:
     """The parameters that were set."""
     return {name: value for name, value in asdict(sampling).items() if value not in {None, ()}}
-
-
-def storable(text: str) -> str:
-    """`text` without what a database refuses: halves of surrogate pairs (in UTF-8) and NUL (in PostgreSQL)."""
-    return text.translate(_UNSTORABLE)

@@ -93,9 +93,10 @@ def find_problems(database: Database) -> list[str]:
 
 
 def _check_search_index(database: Database) -> list[str]:
-    """FTS5 checks itself by a statement that pretends to write; it says only that something is wrong."""
+    """FTS5 checks itself by a statement that pretends to write, and says only that something is wrong. There is nothing
+    to commit, so nobody who reads is waited for."""
     try:
-        with database.write() as connection:
+        with database.read() as connection:
             connection.exec_driver_sql("INSERT INTO message_search (message_search) VALUES ('integrity-check')")
     except DatabaseDamaged:
         return ["the search index is damaged (`chatbot db reindex` mends it)"]

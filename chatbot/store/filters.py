@@ -1,7 +1,8 @@
 """Which conversations and replies are meant: one set of filters for lists, search, review, export and statistics.
 
-A conversation is meant if one of its messages is. How a condition is asked decides over its speed: ratings and
-decisions that few replies have are gathered first (IN), those that most have are looked up one by one (EXISTS).
+A conversation is meant if one of its replies is, and its dates are those of its last change. How a condition is asked
+decides over its speed: ratings and decisions that few replies have are gathered first (IN), those that most have are
+looked up one by one (EXISTS).
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from chatbot.store.records import Decision, Message, Rating
 from chatbot.store.reply_states import Judgement
 from chatbot.store.sessions import Database
 from chatbot.store.tables import MessageRow
+from chatbot.text import storable
 
 IMPLIED = "implied"
 """The tag of a preference that nobody stated: the conversation went on from this reply and not from the others."""
@@ -121,6 +122,7 @@ class Judgements:
         with self._database.write() as connection:
             original = get_message(connection, message_id)
             _check_reply(original)
+            content = storable(content)
             if not content.strip():
                 raise InvalidInput("A correction cannot be empty.", hint="Reject the reply instead.")
             if content == original.content:
@@ -189,8 +191,8 @@ class Judgements:
             "id": self._identifiers.next(),
             "message_id": message_id,
             "rating": rating,
-            "tags": None if tags is None else list(tags),
-            "comment": comment,
+            "tags": None if tags is None else [storable(tag) for tag in tags],
+            "comment": None if comment is None else storable(comment),
             "preferred_over_id": over,
             "author": author,
             "written_by": written_by,
@@ -203,7 +205,7 @@ class Judgements:
             "id": self._identifiers.next(),
             "message_id": message_id,
             "decision": decision,
-            "note": note,
+            "note": storable(note),
             "author": author,
             "written_by": describe_writer(connection, message_id),
             "created_at": datetime.now(UTC),

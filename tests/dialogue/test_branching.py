@@ -129,7 +129,8 @@ async def test_two_models_answer_one_message_at_once(home: Home) -> None:
 
 
 async def test_one_of_two_that_fails_or_is_stopped_does_not_touch_the_other(home: Home) -> None:
-    manager, _ = make_manager(home, [["A "] * 10, ["B ", EngineLost("It went away.")], ["C "] * 100], delay=0.005)
+    broken = ["B "] * 20 + [EngineLost("It went away.")]
+    manager, engine = make_manager(home, [["A "] * 400, broken, ["C "] * 400], delay=0.005)
     first = manager.reply(None, "Well?")
     started = await anext(first)
     assert isinstance(started, ReplyStarted)
@@ -142,7 +143,12 @@ async def test_one_of_two_that_fails_or_is_stopped_does_not_touch_the_other(home
                 break
         await third.aclose()
 
-    results = await asyncio.gather(finish(first), finish(second), leave(), return_exceptions=True)
+    tasks = []
+    for number, work in enumerate((finish(first), finish(second), leave()), 1):
+        tasks.append(asyncio.ensure_future(work))
+        while len(engine.requests) < number:  # the script goes by the order in which the engine is asked
+            await asyncio.sleep(0)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(results[1], EngineLost)
     assert manager.interrupted(started.reply.conversation_id) is None
     found = {}

@@ -80,6 +80,13 @@ def test_what_is_derived_and_damaged_is_told_and_mended(store: Store, path: Path
     assert len(store.search.find("question")) == 2
 
 
+def test_a_database_that_others_read_can_be_verified(store: Store, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM message").fetchone()
+        assert store.verify() == []
+
+
 def test_a_sound_database_of_every_status_has_no_problems(store: Store) -> None:
     prompt = say(store, "q")
     for status in ("stopped", "failed", "interrupted"):

@@ -182,11 +182,11 @@ class HostileApp(ChatApp):
             await self.push_screen(question)
             await self.frame()
             question.dismiss("")
+        for batch in self.batches(100):  # the pieces of these were all shown above
             remark = Remark(batch[:3], batch[3 % len(batch)], batch)
             await self.push_screen(remark)
             await self.frame()
             remark.dismiss(None)
-        for batch in self.batches(100):
             duel = DuelScreen(batch[0], halt=lambda: None, describe_wait=lambda: "…")
             await self.push_screen(duel)
             duel.grow("left", "\n\n".join(batch[::2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -31,10 +32,15 @@ class Fighters(ScriptedEngine):
         self.endless = endless
         self.running = 0
         self.most_running = 0
+        self.awake = asyncio.Event()
+        """Before it is set, beta is still being loaded."""
+        self.awake.set()
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Piece | Finished]:  # type: ignore[override]
         self.running += 1
         self.most_running = max(self.most_running, self.running)
+        if request.model == "beta":
+            await self.awake.wait()
         said = {"alpha": "Ants", "beta": "Bees"}.get(request.model, "Other")
         self._replies = [[f"{said} ", *(["and more "] * (5000 if self.endless else 20)), "end."]]
         if request.model == self.failing:
@@ -135,6 +141,26 @@ async def test_both_write_at_the_same_time(open_chat: Opener) -> None:
         await chat.press("2")
         await until_over(chat)
         assert len(preferences(chat)) == 1
+
+
+@pytest.mark.parametrize("alpha_left", [LEFT, RIGHT])
+async def test_the_model_that_was_loaded_already_does_not_show_itself_by_its_start(
+    open_chat: Opener, monkeypatch: pytest.MonkeyPatch, alpha_left: bool
+) -> None:
+    put_alpha(monkeypatch, alpha_left)
+    engine = Fighters()
+    engine.awake.clear()
+    async with open_chat(engine=engine) as chat:
+        screen = await challenge(chat)
+        alpha, beta = screen.sides if alpha_left else screen.sides[::-1]
+        await chat.until(lambda: alpha.has_ended, "the one reply")
+        assert not beta.has_begun
+        assert "Ants" not in chat.shown
+        assert chat.shown.count("writing") == 3  # over both, and below
+        engine.awake.set()
+        await chat.until(lambda: "Ants" in chat.shown and "Bees" in chat.shown, "both")
+        await chat.press("escape")
+        await until_over(chat)
 
 
 async def test_names_are_told_nowhere_before_the_verdict(open_chat: Opener) -> None:

@@ -55,6 +55,7 @@ def open_log() -> Iterator[Log]:
     home = find_home()
     settings = load_settings(home)
     with open_upgraded(home.database_url(settings)) as store:
+        store.replies.mark_interrupted()  # a reply whose process died is judged, and forgotten, like one that ended
         yield Log(store, settings, home)
 
 

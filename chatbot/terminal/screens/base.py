@@ -1,7 +1,7 @@
 """What every part of the chat screen builds on: the widgets, the open conversation, and how failures are shown.
 
-The screen is one class in four files, one for each thing that a reader does: converse (turns), point at messages, keep
-conversations, and the screen itself. They share the state that is declared here.
+The screen is one class in several files, one for each thing that a reader does: converse (turns), point at messages,
+judge and duel, keep conversations, and the screen itself. They share the state that is declared here.
 """
 
 from __future__ import annotations
