@@ -146,7 +146,7 @@ async def test_one_of_two_that_fails_or_is_stopped_does_not_touch_the_other(home
     tasks = []
     for number, work in enumerate((finish(first), finish(second), leave()), 1):
         tasks.append(asyncio.ensure_future(work))
-        while len(engine.requests) < number:  # the script goes by the order in which the engine is asked
+        while len(engine.requests) < number:  # noqa: ASYNC110  the script goes by the order of the requests
             await asyncio.sleep(0)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(results[1], EngineLost)

@@ -130,7 +130,7 @@ async def test_both_write_at_the_same_time(open_chat: Opener) -> None:
     engine = Fighters(endless=True)
     async with open_chat(engine=engine) as chat:
         screen = await challenge(chat)
-        await chat.until(lambda: "Ants" in chat.shown and "Bees" in chat.shown, "both")
+        await chat.until(lambda: all(side.text for side in screen.sides), "both")
         assert engine.most_running == 2
         await chat.press("1")
         await chat.until_shown("Both must have ended")
@@ -165,9 +165,9 @@ async def test_the_model_that_was_loaded_already_does_not_show_itself_by_its_sta
 
 async def test_names_are_told_nowhere_before_the_verdict(open_chat: Opener) -> None:
     async with open_chat(engine=Fighters(endless=True)) as chat:
-        await challenge(chat)
+        screen = await challenge(chat)
         chat.app._notifications.clear()
-        await chat.until(lambda: "Ants" in chat.shown and "Bees" in chat.shown, "both")
+        await chat.until(lambda: all(side.text for side in screen.sides) and "and more" in chat.shown, "both")
         hidden = "\n".join(str(widget.render()) for widget in chat.screen.query(Static) if widget.display)
         assert "alpha" not in chat.shown + hidden
         assert chat.screen.status.status.model not in {"alpha", "beta"}
@@ -205,8 +205,8 @@ async def test_escape_stops_both_and_leaves_it_open(open_chat: Opener, monkeypat
     put_alpha(monkeypatch, left=False)
     engine = Fighters(endless=True)
     async with open_chat(engine=engine) as chat:
-        await challenge(chat)
-        await chat.until(lambda: "Ants" in chat.shown and "Bees" in chat.shown, "both")
+        screen = await challenge(chat)
+        await chat.until(lambda: all(side.text for side in screen.sides), "both")
         await chat.press("escape")
         await until_over(chat)
         await chat.until_shown("Left open. Left was beta. Right was alpha.")
@@ -344,8 +344,8 @@ async def test_a_duel_in_the_place_of_an_edited_message(open_chat: Opener) -> No
 
 async def test_leaving_the_program_in_a_duel_keeps_both(open_chat: Opener) -> None:
     async with open_chat(engine=Fighters(endless=True)) as chat:
-        await challenge(chat)
-        await chat.until(lambda: "Ants" in chat.shown and "Bees" in chat.shown, "both")
+        screen = await challenge(chat)
+        await chat.until(lambda: all(side.text for side in screen.sides), "both")
     async with open_chat(latest=True) as chat:
         await chat.until(lambda: chat.contents, "the conversation")
         assert {one.status for one in replies(chat).values()} == {"stopped"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -15,7 +18,7 @@ from chatbot.terminal.screens.review import ReviewScreen
 from chatbot.terminal.screens.review_help import ReviewHelp
 from chatbot.terminal.screens.review_keys import BY_KEY, REVIEW_KEYS
 from chatbot.terminal.widgets.correction import CorrectionEditor
-from tests.terminal.conftest import Opener
+from tests.terminal.conftest import Opener, Terminal
 from tests.terminal.reviewing import Review, open_review, open_store, say
 
 
@@ -430,6 +433,23 @@ async def test_leaving_ends_the_program(home: Home) -> None:
         await review.press("q")
         await review.until(lambda: not review.app.is_running, "the end")
     assert review.app.failure is None
+
+
+def test_the_command_opens_it_with_the_filter_of_its_options(home: Home, start: Callable[..., Terminal]) -> None:
+    fill(home)
+    terminal = start("-m", "chatbot", "review", "--rating", "down", "--since", "7d")
+    terminal.until_shown("filter: since:")
+    terminal.until_shown("Sydney.")
+    terminal.write("a")
+    terminal.until_shown("Nothing waits that this filter means.")
+    terminal.write("q")
+    terminal.until(lambda: terminal.has_ended, "the end")
+
+
+def test_without_a_terminal_the_command_says_what_to_use(home: Home) -> None:
+    run = subprocess.run([sys.executable, "-m", "chatbot", "review"], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "chatbot logs review" in run.stderr
 
 
 async def test_over_the_chat_and_back_with_fresh_messages(open_chat: Opener, settings: Settings) -> None:

@@ -83,7 +83,7 @@ async def test_the_cursor_and_the_alternatives(home: Home) -> None:
     fill(home)
     async with open_review(home, engine=make_engine()) as review:
         screen = await open_tokens(review)
-        await review.until_shown("5 tokens as scripted sees them")
+        await review.until_shown("5 tokens, read by scripted")
         await review.until_shown("1 improbable")
         assert screen.text.cursor == 3  # the first one that is improbable
         await review.until_shown("Token 4 of 5: “green”  0.40 %")

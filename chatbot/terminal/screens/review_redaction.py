@@ -70,9 +70,9 @@ class RedactionScreen(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="redaction"):
-            yield Static(Content.styled(f"Mask {self._summary}?", "bold"))
-            yield Static(Content.styled(_describe_extent(self._backups), "$muted"))
             with VerticalScroll():
+                yield Static(Content.styled(f"Mask {self._summary}?", "bold"))
+                yield Static(Content.styled(_describe_extent(self._backups), "$muted"), classes="extent")
                 yield Static(Prose(self._describe()))
             yield Hints([("Enter", "mask them for good"), ("Esc", "leave everything as it is")])
 

@@ -260,7 +260,7 @@ def _describe_scores(reply: Message, model: str, tokens: Sequence[ShadedToken]) 
     writer = "" if model == reply.model else ", which did not write it"
     return Content.assemble(
         (f"{len(tokens):,} tokens", "bold"),
-        f" as {seen} sees them{writer}",
+        f", read by {seen}{writer}",
         (f" · mean logprob {show_number(mean)}", "$muted"),
         (f" · {improbable:,} improbable", "$muted"),
     )
