@@ -142,10 +142,12 @@ class Reviewer:
         InvalidInput for a redaction."""
         if not self._done:
             return None
-        message_id, what, take_back = self._done.pop()
+        message_id, what, take_back = self._done[-1]
         if take_back is None:
+            self._done.pop()
             raise InvalidInput("A redaction cannot be taken back: what it masked is gone.")
         take_back()
+        self._done.pop()  # only now: if the database was busy, it can be tried again
         return message_id, what
 
     def _decide(self, message_id: str, decision: str, what: str, note: str) -> Message:

@@ -26,7 +26,7 @@ StateFilter = Literal["", "waiting", "approved", "rejected", "redacted"]
 
 _UNFINISHED = {"stopped", "failed", "interrupted", "streaming"}
 _RATINGS = {"up": 1, "down": -1, "none": 0}
-_DECISIONS = {"approved": "approve", "rejected": "reject", "redacted": "redact"}
+DECISIONS = {"approved": "approve", "rejected": "reject", "redacted": "redact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,34 @@ def limit_messages(query: AnySelect, asked: LogFilter) -> AnySelect:
     return query.where(*_describe_reply(asked))
 
 
+def list_conditions(asked: LogFilter) -> list[AnySelect]:
+    """For each thing that is asked of replies and that an index knows: the ids of the replies that meet it."""
+    state, message = ReplyStateRow, MessageRow
+    found: list[AnySelect] = []
+    if asked.conversation:
+        found.append(select(message.id).where(message.conversation_id == asked.conversation))
+    if asked.state in DECISIONS:
+        found.append(select(state.message_id).where(state.decision == DECISIONS[asked.state]))
+    if asked.tag:
+        found.append(_find_tagged(asked.tag))
+    if asked.rating in {"up", "down"}:
+        found.append(select(state.message_id).where(state.rating == _RATINGS[asked.rating]))
+    if asked.status in _UNFINISHED:
+        found.append(select(message.id).where(*_describe_reply(LogFilter(status=asked.status))))
+    if asked.model:
+        found.append(select(message.id).where(*_describe_reply(LogFilter(model=asked.model))))
+    if asked.persona:
+        of_persona = select(ConversationRow.id).where(ConversationRow.persona == asked.persona)
+        found.append(select(state.message_id).where(state.conversation_id.in_(of_persona)))
+    return found
+
+
 def _holds_reply(asked: LogFilter) -> ColumnElement[bool]:
     state, message = ReplyStateRow, MessageRow
     query = select(message.conversation_id).where(*_describe_reply(asked), message.hidden.is_(False))
     if asked.rating or asked.state:
         query = query.join(state, state.message_id == message.id)
-    few = asked.rating in {"up", "down"} or asked.state in _DECISIONS or asked.status in _UNFINISHED or asked.tag
+    few = asked.rating in {"up", "down"} or asked.state in DECISIONS or asked.status in _UNFINISHED or asked.tag
     if few:
         return ConversationRow.id.in_(query)
     return exists(query.where(message.conversation_id == ConversationRow.id).correlate(ConversationRow))
@@ -121,7 +143,7 @@ def _describe_reply(asked: LogFilter) -> list[ColumnElement[bool]]:
         # As a function of the column, or SQLite would walk the whole queue for each conversation.
         conditions.append(and_(func.coalesce(state.waiting, False).is_(True), state.concern > 0))
     elif asked.state:
-        conditions.append(state.decision == _DECISIONS[asked.state])
+        conditions.append(state.decision == DECISIONS[asked.state])
     if asked.model:
         versions = select(ModelVersionRow.id).where(ModelVersionRow.name == asked.model)
         conditions.append(message.model_version_id.in_(versions))

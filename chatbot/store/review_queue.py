@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from chatbot.store.filters import AnySelect, LogFilter, limit_messages
+from chatbot.store.filters import AnySelect, LogFilter, limit_messages, list_conditions
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.reply_states import Concern
 from chatbot.store.search import choose_messages
@@ -18,6 +18,8 @@ from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
 
 _PAGE = 500
+_FEW = 20_000
+_DECIDED = frozenset({"approved", "rejected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +49,21 @@ class ReviewQueue:
         self._database = database
 
     def each(self, asked: LogFilter) -> Iterator[list[str]]:
-        """All that wait, in pages of ids, as they stand when each page is read: decide about a page before the next,
-        or it comes again."""
-        while page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]:
+        """All of `list`, in pages of ids, as they stand when each page is read: decide about a page before the next.
+        Ends at a page that comes again, because what was decided has not taken it out of the filter."""
+        before: list[str] = []
+        while (page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]) and page != before:
             yield page
+            before = page
 
     def count(self, asked: LogFilter | None = None) -> int:
-        """How many wait."""
+        """How many `list` would give in all."""
         asked = asked or LogFilter()
         with self._database.read() as connection:
             if asked in {LogFilter(), LogFilter(state="waiting")}:
                 return _count_all(connection)
-            if asked.text:
-                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
-                query = _select().where(ReplyStateRow.message_id.in_(select(found.c.id)))
-            else:
-                query = limit_messages(_select(), asked)
-            return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+            chosen = _choose(connection, asked).subquery()
+            return connection.scalar(select(func.count()).select_from(chosen)) or 0
 
     def progress(self) -> Progress:
         """What was decided so far."""
@@ -76,17 +76,14 @@ class ReviewQueue:
         return Progress(waiting, counts.get("approve", 0), counts.get("reject", 0), counts.get("redact", 0))
 
     def list(self, asked: LogFilter | None = None, *, limit: int = 100, offset: int = 0) -> list[QueueEntry]:
-        """Replies that wait, worst first and the newest first among equals."""
+        """Replies that wait, worst first and the newest first among equals. With a filter for a decision, those that
+        were so decided, the newest first."""
         asked = asked or LogFilter()
         state = ReplyStateRow
+        worst = () if asked.state in _DECIDED else (state.concern.desc(), state.badness.desc())
         with self._database.read() as connection:
-            if asked.text:
-                found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
-                query = _select().where(state.message_id.in_(select(found.c.id)))
-            else:
-                query = limit_messages(_select(), asked)
-            order = (state.concern.desc(), state.badness.desc(), state.message_id.desc())
-            rows = connection.execute(query.order_by(*order).limit(limit).offset(offset))
+            query = _choose(connection, asked).order_by(*worst, state.message_id.desc()).limit(limit).offset(offset)
+            rows = connection.execute(query)
             return [QueueEntry(row.message_id, row.conversation_id, Concern(row.concern), row.badness) for row in rows]
 
 
@@ -102,11 +99,34 @@ def _count_all(connection: Connection) -> int:
     return (connection.scalar(waiting) or 0) - (connection.scalar(binned) or 0)
 
 
-def _select() -> AnySelect:
+def _choose(connection: Connection, asked: LogFilter) -> AnySelect:
+    """The replies of the queue that the filter means, in no order.
+
+    SQLite would walk the whole queue for a filter that hardly any reply meets. So the rarest condition is looked for
+    first, and if few meet it, they are gathered and the queue's index is kept out of it.
+    """
     state, message, conversation = ReplyStateRow, MessageRow, ConversationRow
-    return (
+    query = (
         select(state.message_id, state.conversation_id, state.concern, state.badness)
         .join_from(state, message, message.id == state.message_id)
         .join(conversation, conversation.id == message.conversation_id)
-        .where(state.waiting.is_(True), state.concern > 0)
     )
+    few = _find_few(connection, asked)
+    if asked.text:
+        found = choose_messages(connection, asked.text, asked).order_by(None).subquery()
+        few = select(found.c.id)
+    if few is not None:
+        query = query.where(state.message_id.in_(few))
+    if asked.state not in _DECIDED:
+        waiting = state.waiting if few is None else func.coalesce(state.waiting, False)
+        query = query.where(waiting.is_(True), state.concern > 0)
+    return query if asked.text else limit_messages(query, asked)
+
+
+def _find_few(connection: Connection, asked: LogFilter) -> AnySelect | None:
+    """The ids that meet one of the conditions, if they are few; None if all are met by many, or none is asked."""
+    for chosen in list_conditions(asked):
+        count = select(func.count()).select_from(chosen.limit(_FEW + 1).subquery())
+        if (connection.scalar(count) or 0) <= _FEW:
+            return chosen
+    return None

@@ -52,7 +52,13 @@ def list_plans(store: Store, call: Callable[[], object]) -> list[list[str]]:
             assert raw is not None
             rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             # An empty list of ids, and rows that another step of the plan has found, are no tables.
-            plans.append([row[-1] for row in rows if not row[-1].startswith(("SCAN CONSTANT ROW", "SCAN (subquery"))])
+            plans.append(
+                [
+                    row[-1]
+                    for row in rows
+                    if not row[-1].startswith(("SCAN CONSTANT ROW", "SCAN (subquery", "SCAN anon_"))
+                ]
+            )
 
     event.listen(store._database.engine, "before_cursor_execute", explain)
     try:
@@ -73,10 +79,24 @@ def test_the_logs_list_walks_from_the_newest_and_looks_up_the_rest(store: Store,
 
 
 @pytest.mark.parametrize("asked", [LogFilter(), LogFilter(model="m"), LogFilter(persona="p")], ids=str)
-def test_the_queue_is_read_in_the_order_of_its_index(store: Store, asked: LogFilter) -> None:
-    [plan] = list_plans(store, lambda: store.review_queue.list(asked))
+def test_the_queue_is_read_in_the_order_of_its_index(
+    store: Store, asked: LogFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.store.review_queue._FEW", -1)  # as if many met each condition
+    *_, plan = list_plans(store, lambda: store.review_queue.list(asked))
     assert any("USING INDEX ix_reply_state_queue (waiting=? AND concern>?)" in step for step in plan)
     assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [LogFilter(model="m"), LogFilter(rating="up"), LogFilter(status="failed"), LogFilter(state="approved")],
+    ids=str,
+)
+def test_a_filter_that_few_replies_meet_does_not_walk_the_queue(store: Store, asked: LogFilter) -> None:
+    for step in (step for plan in list_plans(store, lambda: store.review_queue.list(asked)) for step in plan):
+        assert "ix_reply_state_queue" not in step
+        assert not step.startswith("SCAN "), step
 
 
 def test_the_progress_line_counts_in_indexes(store: Store) -> None:

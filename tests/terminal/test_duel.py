@@ -246,6 +246,7 @@ async def test_a_model_that_is_gone_leaves_the_turn_to_the_other(
         await chat.say("/duel alpha beta")
         await chat.until_shown("The next prompt is a duel")
         engine._names = ("alpha", "scripted")
+        chat.manager._answering._windows.clear()  # what the engine listed before
         await chat.say("Which insects?")
         await chat.until(lambda: isinstance(chat.app.screen, DuelScreen), "the duel")
         screen = chat.app.screen

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatbot.errors import ChatbotError, EngineError
 from chatbot.terminal.screens.turns import TurnActions
+from chatbot.text import storable
 
 if TYPE_CHECKING:
     from chatbot.terminal.turn import RunningTurn
@@ -45,8 +46,6 @@ class FailureActions(TurnActions):
 
     async def _is_kept(self, turn: RunningTurn) -> bool:
         """Whether the prompt of a failed turn reached the database; a conversation that it began is opened then."""
-        from chatbot.dialogue.turn import storable
-
         manager = self.manager
         if manager is None:
             return False

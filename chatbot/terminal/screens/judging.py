@@ -13,6 +13,7 @@ from chatbot.terminal.screens.base import FIRST_PAGE
 from chatbot.terminal.screens.messages import MessageActions
 from chatbot.terminal.screens.remark import USUAL_TAGS, Remark, split_tags
 from chatbot.terminal.widgets.correction import CorrectionEditor
+from chatbot.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -234,7 +235,7 @@ class JudgingActions(MessageActions):
 
     async def action_correct(self) -> None:
         reply = self.find_judged()
-        if reply is None:
+        if reply is None or self.prompt.disabled:  # as it is while one is open
             return
         if self.turn is not None:
             self.tell("A reply is being written; Esc stops it.")
@@ -266,8 +267,6 @@ class JudgingActions(MessageActions):
         self.attempt(lambda: self._keep_correction(event.text))
 
     async def _keep_correction(self, text: str) -> None:
-        from chatbot.dialogue.turn import storable
-
         editor = self.correction
         if editor is None:
             return
@@ -296,10 +295,12 @@ class JudgingActions(MessageActions):
             await self.reload_messages()
             self.tell("The correction is taken back.")
 
+        self.undoing = take_back
         selected = self.transcript.selected is not None
         await self.reload_messages()
-        self.undoing = take_back
         on_screen = any(one.id == correction.id for one in self.transcript.messages)
+        if on_screen:
+            self._look_at(correction.id)
         if selected and on_screen:
             self.transcript.select(correction.id)
         place = f"‹{correction.sibling}/{correction.siblings}›"
@@ -326,6 +327,7 @@ class JudgingActions(MessageActions):
             await editor.remove()
             if view := self.transcript.find(editor.message.id):
                 view.display = True
+        self._look_at(editor.message.id)
         self.prompt.disabled = False
         self.notice.hide()
         if (selected := self.transcript.selected) is not None:
@@ -333,6 +335,13 @@ class JudgingActions(MessageActions):
             self.show_hint(selected)
         else:
             self.prompt.focus()
+
+    def _look_at(self, message_id: str) -> None:
+        """Scrolls so far that all of a message is seen; of the last one, that the next is followed."""
+        if (last := self.transcript.last) and last.id == message_id:
+            self.transcript.follow()
+        elif view := self.transcript.find(message_id):
+            self.call_after_refresh(view.scroll_visible, animate=False)
 
     def interrupt(self) -> None:
         if self.correction is None:  # which has its own use for the key, and the draft is to stay

@@ -7,7 +7,7 @@ that wait cost no more than a hundred. What was decided leaves the queue and sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,6 @@ from chatbot.store.filters import LogFilter
 from chatbot.store.records import Message
 
 PAGE = 50
-_DECIDED_PAGE = 10  # each of them costs the reading of a conversation
 _DECIDED = {"approved": "approve", "rejected": "reject"}
 
 
@@ -47,7 +46,7 @@ class ReviewWalk:
         """Those that were met or given, newest first."""
         self._titles: dict[str, str] = {}
         self._exhausted = False
-        self._pages: Iterator[QueuedReply] | None = None  # of replies that were decided before, which no queue holds
+        self._pages: Iterator[QueuedReply] | None = None  # of replies that were decided before
         self._steps: list[int] = []  # how many of the reviewer's steps each of ours is
 
     @property
@@ -118,7 +117,7 @@ class ReviewWalk:
             return False
         known = {reply.message_id for reply in self.replies}
         if self._pages is not None:
-            new = [reply for reply in islice(self._pages, _DECIDED_PAGE) if reply.message_id not in known]
+            new = [reply for reply in islice(self._pages, PAGE) if reply.message_id not in known]
         else:
             new = self._read_page(known)
         self._exhausted = not new
@@ -151,37 +150,12 @@ class ReviewWalk:
         return []
 
     def _list_decided(self) -> Iterator[QueuedReply]:
-        asked = self.asked
-        offset = 0
-        if asked.text:
-            while hits := self.store.search.find(asked.text, asked, limit=PAGE, offset=offset):
-                for hit in hits:
-                    yield QueuedReply(hit.message_id, hit.conversation_id, hit.title, asked.state, asked.state)
-                offset += len(hits)
-            return
-        # The log is by conversations, whose time is that of their newest message; here each reply's own counts.
-        whole = replace(asked, since=None, until=None)
-        while page := self.store.logs.list(whole, limit=_DECIDED_PAGE, offset=offset):
+        state, offset = self.asked.state, 0
+        while page := self.reviewer.queue(self.asked, limit=PAGE, offset=offset):
             for entry in page:
-                self._titles[entry.conversation.id] = entry.conversation.title
-                for message in self.store.logs.tree(entry.conversation.id):
-                    if self._is_meant(message):
-                        yield self._describe(message, asked.state, asked.state)
+                title = self._title(entry.conversation_id)
+                yield QueuedReply(entry.message_id, entry.conversation_id, title, state, state)
             offset += len(page)
-
-    def _is_meant(self, message: Message) -> bool:
-        asked = self.asked
-        ratings = {"": message.rating, "up": 1, "down": -1, "none": 0}
-        return (
-            message.role == "assistant"
-            and message.decision == _DECIDED[asked.state]
-            and message.rating == ratings[asked.rating]
-            and asked.model in {"", message.model}
-            and asked.status in {"", message.status}
-            and (asked.since is None or message.created >= asked.since)
-            and (asked.until is None or message.created < asked.until)
-            and (not asked.tag or asked.tag in self.store.judgements.get(message.id).tags)
-        )
 
     def _describe(self, message: Message, why: str, done: str = "") -> QueuedReply:
         return QueuedReply(message.id, message.conversation_id, self._title(message.conversation_id), why, done)

@@ -67,9 +67,7 @@ class Writing(Decisions):
         self.attempt_about_item(lambda walk, item: self._correct(walk, item, text))
 
     async def _correct(self, walk: ReviewWalk, item: ReviewItem, text: str) -> None:
-        from chatbot.dialogue.turn import storable
-
-        await self.call(walk.reviewer.correct, item.reply.id, storable(text))
+        await self.call(walk.reviewer.correct, item.reply.id, text)
         await self._close_editor()
         self.close_form()
         await self._go_on(walk, "corrected")
@@ -142,9 +140,7 @@ class Writing(Decisions):
         await self.show_item(await self.call(walk.open))
 
     async def _comment(self, walk: ReviewWalk, item: ReviewItem, text: str) -> None:
-        from chatbot.dialogue.turn import storable
-
-        await self.call(walk.reviewer.comment, item.reply.id, storable(text))
+        await self.call(walk.reviewer.comment, item.reply.id, text)
         walk.note_steps()
         await self.show_item(await self.call(walk.open))
 

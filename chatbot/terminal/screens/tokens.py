@@ -261,6 +261,6 @@ def _describe_scores(reply: Message, model: str, tokens: Sequence[ShadedToken]) 
     return Content.assemble(
         (f"{len(tokens):,} tokens", "bold"),
         f", read by {seen}{writer}",
-        (f" · mean logprob {show_number(mean)}", "$muted"),
+        (f" · logprob {show_number(mean)}", "$muted"),
         (f" · {improbable:,} improbable", "$muted"),
     )

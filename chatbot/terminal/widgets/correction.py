@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.message import Message as Event
+from textual.strip import Strip
 from textual.widgets import TextArea
 
 from chatbot.terminal.widgets.prompt import show_line
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from textual import events
+    from textual.geometry import Region
 
     from chatbot.store.records import Message
 
@@ -56,6 +58,11 @@ class CorrectionEditor(TextArea):
 
     def get_line(self, line_index: int) -> Text:
         return Text(show_line(self.document.get_line(line_index)), end="", no_wrap=True)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        if not self.is_attached:  # it may be drawn once more after it was removed, and has no styles by then
+            return [Strip.blank(crop.width)] * crop.height
+        return super().render_lines(crop)
 
     def keep(self) -> None:
         """Hands the text over, after all that was typed before."""
