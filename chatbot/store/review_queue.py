@@ -18,7 +18,7 @@ from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
 
 _PAGE = 500
-_FEW = 20_000
+_FEW = 5_000
 _DECIDED = frozenset({"approved", "rejected"})
 
 
