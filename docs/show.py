@@ -1,7 +1,8 @@
-"""Writes the screenshot and the transcript that the README shows, from a conversation with the real model.
+"""Writes the screenshots and the transcript that the README shows, from a conversation with the real model.
 
 `make docs` runs it. Five turns through the dialogue manager as the chat does them, then the chat itself with that
-conversation open. The replies are the model's own, unchanged; the seed is fixed so that they stay the same.
+conversation open, then the review of its replies, one of them rated down. The replies are the model's own, unchanged;
+the seed is fixed so that they stay the same.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from chatbot.dialogue.manager import Sampling
 from chatbot.dialogue.opening import open_manager
 from chatbot.models.library import ModelLibrary
 from chatbot.models.pull import pull_model
+from chatbot.store.migrations import open_upgraded
 from chatbot.terminal.app import ChatApp
 from chatbot.terminal.screens.chat import ChatScreen
+from chatbot.terminal.screens.review import ReviewScreen
 
 DOCS = Path(__file__).parent
 PROMPTS = (
@@ -55,7 +58,7 @@ async def converse(settings: Settings, home: Home) -> str:
     return "\n".join(parts)
 
 
-async def photograph(settings: Settings, home: Home, size: tuple[int, int]) -> str:
+async def photograph_chat(settings: Settings, home: Home, size: tuple[int, int]) -> str:
     """The chat with the newest conversation open, as SVG."""
     app = ChatApp(settings, home, latest=True)
     async with app.run_test(size=size):
@@ -63,9 +66,25 @@ async def photograph(settings: Settings, home: Home, size: tuple[int, int]) -> s
         assert isinstance(screen, ChatScreen)
         await wait_until(lambda: len(screen.transcript.messages) >= 2 * len(PROMPTS))
         await wait_until(lambda: screen.status.status.engine == "ready")
-        await asyncio.sleep(0.5)  # the layout after the last message
-        svg = app.export_screenshot(title="chatbot")
-        await app.action_quit()
+        return await photograph(app)
+
+
+async def photograph_review(settings: Settings, home: Home, size: tuple[int, int]) -> str:
+    """The review with the reply that was rated down, as SVG."""
+    with open_upgraded(home.database_url(settings)) as store:
+        [conversation] = store.conversations.list()
+        _, reply, *_ = store.messages.transcript(conversation.id)
+        store.judgements.say(reply.id, author="you", rating=-1, comment="Too long.")
+    app = ChatApp(settings, home, review="")
+    async with app.run_test(size=size):
+        await wait_until(lambda: isinstance(app.screen, ReviewScreen) and app.screen.item is not None)
+        return await photograph(app)
+
+
+async def photograph(app: ChatApp) -> str:
+    await asyncio.sleep(0.5)  # the layout after the last message
+    svg = app.export_screenshot(title="chatbot")
+    await app.action_quit()
     # The picture must not fetch fonts from anywhere: the reader's own monospace font serves.
     return re.sub(r"@font-face\s*{[^}]*}", "", svg)
 
@@ -87,12 +106,14 @@ async def main() -> None:
         home = Home(config=path, data=path, state=path, runtime=path / "run")
         home.models.symlink_to(cache)
         transcript = await converse(settings, home)
-        svg = await photograph(settings, home, (112, 34))
+        chat = await photograph_chat(settings, home, (112, 34))
+        review = await photograph_review(settings, home, (112, 34))
         from chatbot.engine.client import connect_engine
 
         await connect_engine(settings, home).leave()
     (DOCS / "conversation.md").write_text(transcript, "utf-8")
-    (DOCS / "chat.svg").write_text(svg, "utf-8")
+    (DOCS / "chat.svg").write_text(chat, "utf-8")
+    (DOCS / "review.svg").write_text(review, "utf-8")
 
 
 if __name__ == "__main__":

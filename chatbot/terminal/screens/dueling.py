@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from chatbot.errors import ChatbotError, InvalidInput
 from chatbot.terminal.actions import show_keys
-from chatbot.terminal.screens.judging import JudgingActions, put_on_screen
+from chatbot.terminal.screens.correcting import CorrectionActions
+from chatbot.terminal.screens.judging import put_on_screen
 from chatbot.terminal.turn import RunningTurn
 from chatbot.text import printable_line
 
@@ -66,7 +67,7 @@ class Duel:
                 one.turn.stop()
 
 
-class DuelActions(JudgingActions):
+class DuelActions(CorrectionActions):
     """What has to do with duels."""
 
     duel_models: tuple[str, str] | None = None
