@@ -73,8 +73,8 @@ async def photograph_review(settings: Settings, home: Home, size: tuple[int, int
     """The review with the reply that was rated down, as SVG."""
     with open_upgraded(home.database_url(settings)) as store:
         [conversation] = store.conversations.list()
-        _, reply, *_ = store.messages.transcript(conversation.id)
-        store.judgements.say(reply.id, author="you", rating=-1, comment="Too long.")
+        reply = next(one for one in store.messages.transcript(conversation.id) if one.finish_reason == "length")
+        store.judgements.say(reply.id, author="you", rating=-1, comment="It breaks off.")
     app = ChatApp(settings, home, review="")
     async with app.run_test(size=size):
         await wait_until(lambda: isinstance(app.screen, ReviewScreen) and app.screen.item is not None)
