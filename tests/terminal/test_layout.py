@@ -67,7 +67,7 @@ async def test_the_sidebar_comes_and_goes_with_the_width_and_the_key(open_chat: 
 
 
 async def test_the_scroll_follows_until_the_reader_scrolls_away(open_chat: Opener) -> None:
-    async with open_chat([["a line\n\n"] * 300], delay=0.004, size=(80, 24)) as chat:
+    async with open_chat([["a line\n\n"] * 3000], delay=0.004, size=(80, 24)) as chat:
         await chat.say("go")
         transcript = chat.screen.transcript
         await chat.until(lambda: transcript.max_scroll_y > 20, "a screenful")
