@@ -13,6 +13,7 @@ from chatbot.config import Settings
 from chatbot.dialogue.answering import Answering, AnsweringModel
 from chatbot.dialogue.events import ContextReport
 from chatbot.dialogue.personas import Personas
+from chatbot.dialogue.sampling import read_sampling
 from chatbot.dialogue.titles import make_title
 from chatbot.dialogue.turn import ReplyPlan, describe_sampling
 from chatbot.dialogue.window import START, fit
@@ -96,8 +97,7 @@ class Planner:
         system, of_conversation = self._store.conversations.system(below.conversation_id)
         if fresh:
             of_conversation.pop("seed", None)
-        values = {**of_conversation, **describe_sampling(asked)}
-        values["stop"] = tuple(values.get("stop", ()))
+        values = {**read_sampling(of_conversation), **describe_sampling(asked)}
         # Drawn here and written down, so that any reply can be repeated.
         values.setdefault("seed", secrets.randbelow(_SEEDS))
         return self.choose_model(conversation, model), system, Sampling(**values)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from chatbot.errors import InvalidInput
+from chatbot.errors import InvalidInput, NotFound
 from chatbot.files import sync_folder
 from chatbot.logs.formats.writing import find_writer
 from chatbot.store.archive_records import ArchivedConversation
@@ -21,12 +21,17 @@ from chatbot.store.filters import LogFilter
 def export_logs(
     store: Store, asked: LogFilter, form: str, *, on_conversation: Callable[[], object] | None = None
 ) -> Iterator[str]:
-    """The text in pieces. Raises NotFound for a form that there is not, StoreError."""
+    """The text in pieces; what is forgotten meanwhile is left out. Raises NotFound for a form that there is not,
+    StoreError."""
     write = find_writer(form).write
 
     def read() -> Iterator[ArchivedConversation]:
         for conversation_id in store.logs.each_id(asked):
-            yield store.archive.read(conversation_id)
+            try:
+                conversation = store.archive.read(conversation_id)
+            except NotFound:
+                continue
+            yield conversation
             if on_conversation:
                 on_conversation()
 

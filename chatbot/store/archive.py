@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from chatbot.store.archive_batch import ArchiveBatch, find_known, list_ids
+from chatbot.store.archive_batch import ArchiveBatch, Grown, find_grown, find_known, list_ids
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.conversations import get_conversation
 from chatbot.store.identifiers import IdentifierSource
@@ -21,7 +21,7 @@ from chatbot.store.judgements import Opinion, read_histories
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.sessions import Database
-from chatbot.store.tables import ConversationRow, MessageRow
+from chatbot.store.tables import ConversationRow, ImportedRecordRow, MessageRow
 
 IMPORTED = "import"
 """The path of a model version that is known by name only."""
@@ -29,11 +29,12 @@ IMPORTED = "import"
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a batch brought: `known` were there already."""
+    """What a batch brought: `known` were there already, of which `grown` have more messages now than were taken."""
 
     conversations: int
     messages: int
     known: int
+    grown: tuple[Grown, ...] = ()
 
 
 class Archive:
@@ -45,7 +46,8 @@ class Archive:
         self._versions = versions
 
     def read(self, conversation_id: str) -> ArchivedConversation:
-        """A conversation with all that belongs to it, keys being identifiers. Raises NotFound."""
+        """A conversation with all that belongs to it, the messages' keys being identifiers. Its own key is that of the
+        record it was imported as, so that the record is known wherever this is added. Raises NotFound."""
         with self._database.read() as connection:
             return _read(connection, conversation_id)
 
@@ -58,15 +60,35 @@ class Archive:
             for name in sorted(names)
         }
         with self._database.write() as connection:
-            known = find_known(connection, conversations)
+            new, grown = _sort_out(connection, conversations, set())
             batch = ArchiveBatch(self._identifiers, source, versions)
-            for one in conversations:
-                names = {one.key, *list_ids(one)}
-                if known.isdisjoint(names):
-                    known |= names
-                    batch.take(one)
+            for one in new:
+                batch.take(one)
             batch.write(connection)
-        return Added(len(batch.conversations), len(batch.messages), len(conversations) - len(batch.conversations))
+        return Added(len(new), len(batch.messages), len(conversations) - len(new), grown)
+
+    def rehearse(self, conversations: Sequence[ArchivedConversation], seen: set[str]) -> Added:
+        """What `add` would do. `seen` are the names of earlier rehearsals, to which those of this one are added."""
+        with self._database.read() as connection:
+            new, grown = _sort_out(connection, conversations, seen)
+        return Added(len(new), sum(len(one.messages) for one in new), len(conversations) - len(new), grown)
+
+
+def _sort_out(
+    connection: Connection, conversations: Sequence[ArchivedConversation], seen: set[str]
+) -> tuple[list[ArchivedConversation], tuple[Grown, ...]]:
+    """Those that are neither in the database nor among the names of `seen`, which grows; and those that have grown."""
+    known = find_known(connection, conversations)
+    new = []
+    old = []
+    for one in conversations:
+        names = {one.key, *list_ids(one)}
+        if known.isdisjoint(names) and seen.isdisjoint(names):
+            seen |= names
+            new.append(one)
+        else:
+            old.append(one)
+    return new, tuple(find_grown(connection, old)) if old else ()
 
 
 def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
@@ -80,10 +102,12 @@ def _read(connection: Connection, conversation_id: str) -> ArchivedConversation:
         .where(row.conversation_id == conversation_id)
         .order_by(row.id)
     )
+    record = ImportedRecordRow
+    imported = select(record.key).where(record.conversation_id == conversation_id).order_by(record.key).limit(1)
     opinions = read_histories(connection, conversation_id)
     messages = [_archive_message(found, opinions.get(found.id, [])) for found in connection.execute(query)]
     return ArchivedConversation(
-        key=conversation_id,
+        key=connection.scalar(imported) or conversation_id,
         messages=tuple(_sort_parents_first(messages)),
         title=conversation.title,
         system_prompt=more.system_prompt,

@@ -6,10 +6,11 @@ A statement for each row would take nine tenths of the time of an import.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from chatbot.store import reply_states, search_index
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
@@ -19,6 +20,17 @@ from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow, ReviewRow
 from chatbot.store.tables import ConversationRow, ImportedRecordRow, MessageRow
 
 _STEP = 500  # how many identifiers one query names
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A conversation of the database of which a file now holds more messages."""
+
+    conversation_id: str
+    key: str
+    title: str
+    here: int
+    brought: int
 
 
 class ArchiveBatch:
@@ -149,6 +161,26 @@ def find_known(connection: Connection, conversations: Sequence[ArchivedConversat
         for start in range(0, len(ids), _STEP):
             known.update(connection.scalars(select(table.id).where(table.id.in_(ids[start : start + _STEP]))))
     return known
+
+
+def find_grown(connection: Connection, conversations: Sequence[ArchivedConversation]) -> list[Grown]:
+    """Those that are in the database, by their record or identifier, with fewer messages than they bring."""
+    record, message = ImportedRecordRow, MessageRow
+    query = select(record.key, record.conversation_id).where(record.key.in_([one.key for one in conversations]))
+    homes = {row.key: row.conversation_id for row in connection.execute(query)}
+    homes = {one.key: homes.get(one.key, one.id) for one in conversations}
+    counted = (
+        select(ConversationRow.id, func.count(message.id).label("messages"))
+        .outerjoin(message, message.conversation_id == ConversationRow.id)
+        .where(ConversationRow.id.in_(set(homes.values())))
+        .group_by(ConversationRow.id)
+    )
+    counts = {row.id: row.messages for row in connection.execute(counted)}
+    return [
+        Grown(homes[one.key], one.key, one.title, counts[homes[one.key]], len(one.messages))
+        for one in conversations
+        if len(one.messages) > counts.get(homes[one.key], len(one.messages))
+    ]
 
 
 def list_ids(one: ArchivedConversation) -> list[str]:

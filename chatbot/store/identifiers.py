@@ -38,7 +38,9 @@ class IdentifierSource:
             else:
                 # Messages of the past come in their order, thousands with the same time if the source knows only days.
                 wanted = min(max(int(moment.timestamp() * 1000), 0), (1 << 48) - 1) << 12
-                self._past = place = self._past + 1 if wanted <= self._past < wanted + _SECOND else wanted
+                # Two processes that add the past of the same moment would begin at the same place: so anywhere.
+                first = wanted | int.from_bytes(os.urandom(2), "big") & 0x7FF
+                self._past = place = self._past + 1 if wanted <= self._past < wanted + _SECOND else first
             milliseconds, counter = place >> 12, place & 0xFFF
         noise = int.from_bytes(os.urandom(8), "big") >> 2
         digits = f"{milliseconds << 80 | 7 << 76 | counter << 64 | 0b10 << 62 | noise:032x}"

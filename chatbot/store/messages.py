@@ -51,11 +51,13 @@ class Messages:
         with self._database.read() as connection:
             return get_message(connection, message_id)
 
-    def find(self, prefix: str) -> Message:
-        """The message whose id begins with `prefix`. Raises NotFound, InvalidInput if several begin so."""
+    def find(self, prefix: str, *, outside: str = "") -> Message:
+        """The message whose id begins with `prefix`; those of the conversation `outside` are passed over. Raises
+        NotFound, InvalidInput if several begin so."""
         table = MessageRow
         with self._database.read() as connection:
-            found = find_by_prefix(connection, select(table.id), table.id, prefix, "message")
+            query = select(table.id).where(table.conversation_id != outside)
+            found = find_by_prefix(connection, query, table.id, prefix, "message")
             return get_message(connection, found)
 
     def transcript(self, conversation_id: str, *, before: str | None = None, limit: int = 40) -> list[Message]:

@@ -22,9 +22,15 @@ from sqlalchemy import Connection, text
 
 from chatbot.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, StoreError
 from chatbot.files import package_folder
+from chatbot.store import reply_states, search_index
 from chatbot.store.backup import back_up
 from chatbot.store.database import NEWEST, Store, check_version, read_version
 from chatbot.store.sessions import Database
+
+DERIVED_SINCE = "0002"
+"""The version that brought the tables which follow from others, the search index and the states of replies, or changed
+what stands in them. An older database gets them anew after its last migration: only then are all tables as this program
+knows them, so that no migration need know how they are filled."""
 
 _WAIT_SECONDS = 60.0
 _ADVISORY_KEY = 0x63686174626F74  # "chatbot"
@@ -63,6 +69,9 @@ def upgrade(url: str, *, scripts: Path | None = None, target: str = NEWEST) -> U
             backup = back_up(database.path) if database.path and before is not None else None
             with database.write() as connection:
                 _migrate(connection, scripts or _find_scripts(), target)
+                if before is not None and before < DERIVED_SINCE <= target:
+                    search_index.rebuild(connection)
+                    reply_states.refresh_all(connection)
                 _check_foreign_keys(connection, database.name)
             return Upgrade(before, target, backup)
     finally:

@@ -22,7 +22,7 @@ from chatbot.store.filters import AnySelect, LogFilter, limit_messages
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.records import Role
-from chatbot.store.search_index import has_index, make_storable, spell_out, stands_apart
+from chatbot.store.search_index import has_index, is_dropped, make_storable, spell_out, stands_apart
 from chatbot.store.search_tables import SearchEntryRow
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
@@ -33,6 +33,7 @@ _PREFIX_LETTERS = 4  # shorter beginnings have so many words that reading all th
 _MOST_WORDS = 32
 _MOST_CHARACTERS = 4000
 _AROUND = 60  # characters of the snippet before and after the hit
+_MARK = "\u0300"  # what stands in a folded text for any accent or vowel point that stands alone
 _INDEX = table("message_search", column("message_search"), column("rowid"))
 
 
@@ -170,10 +171,16 @@ def _find_hits(content: str, query: str, terms: Sequence[Term]) -> Iterator[tupl
         begins = "" if stands_apart(words[0][0]) else r"(?<![^\W_])"
         ends = "" if term.prefix or stands_apart(words[-1][-1]) else r"(?![^\W_])"
         # What stands between two words of a term: anything that is no letter, or nothing in scripts without spaces.
-        inner = r"[\W_]*?".join(map(re.escape, words))
+        inner = r"[\W_]*?".join(map(_write_pattern, words))
         yield from (found.span() for found in re.finditer(begins + inner + ends, folded))
     for part in _split(query) if not terms else ():
         yield from (found.span() for found in re.finditer(re.escape(_fold(part)), folded))
+
+
+def _write_pattern(word: str) -> str:
+    """Finds a folded word in a folded text, in which marks that stand alone are still there, and ß is not yet ss."""
+    letters = "".join(f"{re.escape(sign)}{_MARK}*" for sign in word)
+    return letters.replace(f"s{_MARK}*s", f"(?:s{_MARK}*s|ß)")
 
 
 def _fold(content: str) -> str:
@@ -184,9 +191,13 @@ def _fold(content: str) -> str:
 
 
 def _fold_sign(sign: str) -> str:
+    if is_dropped(sign):
+        return _MARK
     if stands_apart(sign):  # Korean syllables would fall into their letters
         return sign
-    return unicodedata.normalize("NFKD", sign)[0].lower()[0]
+    first = unicodedata.normalize("NFKD", sign)[0]
+    small = first.casefold()
+    return small if len(small) == 1 else first.lower()[0]
 
 
 def _split(query: str) -> list[str]:

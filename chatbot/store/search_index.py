@@ -5,12 +5,16 @@ set apart and becomes a word of its own: any run of letters, even a single one, 
 trigram tokenizer finds nothing shorter than three letters.) Emoji and other signs are treated alike, since FTS5 takes
 some of them for letters: “100°C” would be one word.
 
+The tokenizer knows the accents of Latin letters only, so those of the other alphabets that have some are dropped
+before: a text with Hebrew points or Arabic vowels, ё or ό is found without them, too.
+
 A reply is indexed when it has ended. An index without content must be told the old words to forget them, so whoever
 changes a text calls `remove` with the old one first. PostgreSQL has no FTS5: there a search reads the texts.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -28,6 +32,16 @@ _APART = re.compile(
     "\uac00-\ud7af"  # Korean has spaces, but its particles hang on the words
     r"]|[^\w\s!-~\u0300-\u036f])"  # whatever is neither letter, space, ASCII nor an accent
 )
+# Of alphabets whose marks stand for accents and short vowels. In the scripts of India they are the vowels themselves.
+_MARKED = (
+    (0x00C0, 0x052F),  # Latin, combining accents, Greek, Cyrillic
+    (0x0590, 0x06FF),  # Hebrew, Arabic
+    (0x0750, 0x077F),  # more Arabic
+    (0x0870, 0x08FF),
+    (0x1DC0, 0x1DFF),  # more accents
+    (0x1E00, 0x1FFF),  # Latin and Greek with accents
+    (0x2DE0, 0x2DFF),  # Cyrillic letters above others
+)
 _HALF = re.compile("[\ud800-\udfff]")
 _STEP = 500  # how many messages one statement names
 _ADD = text("INSERT INTO message_search (rowid, words) VALUES (:number, :words)")
@@ -38,15 +52,38 @@ _OPTIMIZE = text("INSERT INTO message_search (message_search) VALUES ('optimize'
 
 
 def spell_out(content: str) -> str:
-    """`content` as the index reads it: widths unified, the letters of scripts without spaces set apart."""
+    """`content` as the index reads it: widths unified, accents and vowel points dropped, the letters of scripts without
+    spaces set apart."""
     if content.isascii():
         return content.replace("\0", " ")
-    return _APART.sub(r" \1 ", unicodedata.normalize("NFKC", make_storable(content)))
+    plain = unicodedata.normalize("NFKC", make_storable(content)).translate(_make_folding())
+    return _APART.sub(r" \1 ", plain)
+
+
+@functools.cache
+def _make_folding() -> dict[int, str]:
+    """For `str.translate`, which is quick: what stands in the index for each letter with a mark, and for each mark."""
+    folding = {}
+    for first, last in _MARKED:
+        for sign in map(chr, range(first, last + 1)):
+            if sign.isalpha() or _is_mark(sign):
+                bare = "".join(part for part in unicodedata.normalize("NFKD", sign) if not _is_mark(part))
+                folding[ord(sign)] = bare.casefold()
+    return folding
+
+
+def _is_mark(sign: str) -> bool:
+    return unicodedata.category(sign) == "Mn"
 
 
 def make_storable(text: str) -> str:
     """`text` without what a database refuses: halves of surrogate pairs, and NUL."""
     return _HALF.sub("\ufffd", text).replace("\0", " ")
+
+
+def is_dropped(sign: str) -> bool:
+    """Whether the index leaves out a mark that stands alone."""
+    return _make_folding().get(ord(sign)) == ""
 
 
 def stands_apart(sign: str) -> bool:

@@ -1,7 +1,8 @@
 """Judgements that can be taken back and say what wrote the reply; the states that queues are sorted by; the search.
 
 `feedback.correction` goes: a correction is a sibling of the reply that it corrects, a message like any other, so that
-it is found, redacted and forgotten like one.
+it is found, redacted and forgotten like one. The states and the search are made empty here: `chatbot.store.migrations`
+fills them when all tables are as the program knows them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from chatbot.store import reply_states, search_index
 from chatbot.store.search_tables import CREATE_INDEX
 
 revision = "0002"
@@ -32,10 +32,6 @@ def upgrade() -> None:
     op.create_index("ix_message_parent", "message", ["parent_id"])
     op.create_index("ix_conversation_newest", "conversation", ["deleted", "updated_at", "id"])
     op.create_index("ix_conversation_tip_id", "conversation", ["tip_id"])
-    connection = op.get_bind()
-    ended = sa.text("SELECT id, content FROM message WHERE status <> 'streaming'")
-    search_index.add_many(connection, ((row.id, row.content) for row in connection.execute(ended)))
-    reply_states.refresh_all(connection)
 
 
 def _change_judgements() -> None:

@@ -140,6 +140,15 @@ async def test_every_regenerated_reply_has_a_seed_of_its_own(home: Home) -> None
     await manager.close()
 
 
+async def test_a_conversation_with_a_sampling_that_is_none_goes_on(home: Home) -> None:
+    manager, engine, store = make_manager(home)
+    reply = await finish(manager.reply(None, "hello"))
+    store.conversations.change(reply.conversation_id, sampling={"foo": 1, "stop": 5, "top_k": 3})
+    await finish(manager.regenerate(reply.id))
+    assert (engine.requests[-1].sampling.top_k, engine.requests[-1].sampling.stop) == (3, ())
+    await manager.close()
+
+
 async def test_a_reply_cut_off_goes_on_in_the_same_message(home: Home) -> None:
     manager, engine, _ = make_manager(home, [["Once upon"], [" a time"]], reason="length")
     cut = await finish(manager.reply(None, "a story", sampling=Sampling(max_tokens=2)))

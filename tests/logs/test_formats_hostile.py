@@ -120,7 +120,20 @@ def test_halves_of_surrogate_pairs_and_nul_become_the_sign_for_unknown_ones(tmp_
 
 
 @pytest.mark.parametrize(
-    "number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "1e308", "-62135596801", "true", "[]"]
+    "number",
+    [
+        "1e400",
+        "-1e400",
+        "NaN",
+        "Infinity",
+        "9" * 5000,
+        "1e308",
+        "-62135596801",
+        "true",
+        "[]",
+        '"0001-01-01T00:00:00Z"',
+        "4133980800",
+    ],
 )
 def test_a_time_that_is_none_is_not_there(tmp_path: Path, number: str) -> None:
     node = '{"message": {"author": {"role": "user"}, "content": {"parts": ["hi"]}, "create_time": NUMBER}}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def read_back(folder: Path, text: str) -> list[ArchivedConversation]:
 
 # What a database holds: no NUL, no halves of surrogate pairs.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
-times = st.none() | st.datetimes(timezones=st.just(UTC))
+times = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -140,7 +141,6 @@ def test_an_unknown_version_is_refused(tmp_path: Path, version: object, order: l
         ((), {"title": 5}, "title: Input should be a valid string"),
         ((), {"tip": "gone"}, "the message on screen is not there"),
         ((), {"created": "yesterday"}, "created: "),
-        ((), {"created": "0001-01-01T00:00:00+05:00"}, "not within the years"),
         ((), {"messages": []}, "no messages"),
         ((0,), {"parent": "gone"}, "answers one that is not there"),
         ((0,), {"parent": "u3"}, "in a circle"),
@@ -180,6 +180,14 @@ def test_times_without_a_zone_or_in_another_are_utc(tmp_path: Path) -> None:
     (conversation,) = read_back(tmp_path, text.replace("+00:00", ""))
     assert conversation.created == elsewhere
     assert conversation.created.tzinfo == UTC
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_times_that_no_clock_shows_are_left_out(tmp_path: Path, time: str) -> None:
+    export = json.loads(write("json", TREE))
+    export["conversations"][0]["created"] = export["conversations"][0]["messages"][0]["created"] = time
+    (conversation,) = read_back(tmp_path, json.dumps(export))
+    assert (conversation.created, conversation.messages[0].created) == (None, None)
 
 
 def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
@@ -233,6 +241,24 @@ def test_a_pair_has_the_messages_above_and_the_two_replies(tmp_path: Path) -> No
     assert [m.content for m in conversation.messages] == ["text u1", "text a1", "text a2"]
     assert conversation.messages[1].feedback == (ArchivedFeedback(preferred_over="3"),)
     assert conversation.system_prompt == "Be kind."
+
+
+def test_a_pair_is_what_was_said_last_and_no_rejected_reply_is_chosen() -> None:
+    monday, tuesday = (datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2))
+    approve, reject = (ArchivedReview(decision, created=monday) for decision in ("approve", "reject"))
+
+    def export(*reviews: ArchivedReview) -> str:
+        changed = (
+            message("u1", None),
+            message("a1", "u1", feedback=(ArchivedFeedback(preferred_over="a2", created=tuesday),), reviews=reviews),
+            message("a2", "u1", feedback=(ArchivedFeedback(preferred_over="a1", created=monday),)),
+        )
+        return write("pairs", ArchivedConversation("k", changed))
+
+    (pair,) = map(json.loads, export().splitlines())
+    assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("text a1", "text a2")
+    assert export(approve, replace(reject, created=tuesday)) == ""
+    assert export(reject, replace(approve, created=tuesday)) != ""
 
 
 def test_replies_to_different_messages_make_no_pair() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from chatbot.errors import NotFound
 from chatbot.store.archive import Added
+from chatbot.store.archive_batch import Grown
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.database import Store
 from chatbot.store.identifiers import IdentifierSource, is_identifier
@@ -242,6 +243,36 @@ def test_a_clock_that_was_set_back_puts_no_child_before_its_parent(store: Store,
     assert [message.content for message in read.messages] == ["0", "1", "2", "3", "4"]
     second.archive.add([read], source="file")
     assert second.archive.read(read.id) == read
+
+
+def test_what_was_imported_is_known_elsewhere_by_its_record(store: Store, second: Store) -> None:
+    record = ArchivedConversation("chatgpt:1", (ArchivedMessage("a", None, "user", "q"),), title="t")
+    store.archive.add([record], source="file")
+    exported = store.archive.read(store.logs.list()[0].conversation.id)
+    second.archive.add([exported], source="export")
+    assert second.archive.add([record], source="file") == Added(0, 0, 1)
+
+
+def test_a_record_that_has_grown_is_told_and_left_as_it_is(store: Store) -> None:
+    first = ArchivedMessage("a", None, "user", "q")
+    record = ArchivedConversation("key", (first,), title="t")
+    longer = replace(record, messages=(first, ArchivedMessage("b", "a", "assistant", "a")))
+    store.archive.add([record], source="file")
+    home = store.logs.list()[0].conversation.id
+    grown = Added(0, 0, 1, (Grown(home, "key", "t", 1, 2),))
+    assert store.archive.rehearse([longer], set()) == grown
+    assert store.archive.add([longer], source="file") == grown
+    assert len(store.archive.read(home).messages) == 1
+    # One that went on here is no news of the file's.
+    answer(store, say(store, "more", home), "and more")
+    assert store.archive.add([longer], source="file") == Added(0, 0, 1)
+
+
+def test_two_sources_name_the_same_moment_of_the_past_differently() -> None:
+    assert len({IdentifierSource().next(NOW)[:18] for _ in range(20)}) > 1
+    source = IdentifierSource()
+    made = [source.next(NOW) for _ in range(5000)]
+    assert sorted(set(made)) == made
 
 
 def test_a_conversation_that_is_not_there_is_named(store: Store) -> None:

@@ -125,6 +125,19 @@ def upgrade():
 """
 
 
+ANOTHER_THIRD = """
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade():
+    for table in ("reply_state", "search_entry"):
+        assert not op.get_bind().exec_driver_sql(f"SELECT * FROM {table}").all()
+"""
+
+
 def write_third(folder: Path, more: str = "") -> Path:
     scripts = folder / "migrations"
     shutil.copytree(package_folder("migrations"), scripts, ignore=shutil.ignore_patterns("__pycache__"))
@@ -245,6 +258,21 @@ def test_a_database_of_the_first_schema_comes_up_with_all_its_rows_searchable_an
             assert opened.exec_driver_sql("SELECT kind, value FROM label").all() == [("topic", "weather")]
             # No default is left: whoever adds a judgement says what wrote the reply.
             assert "DEFAULT" not in str(opened.exec_driver_sql("SELECT sql FROM sqlite_master").all())
+
+
+def test_what_follows_from_other_tables_is_made_after_the_last_migration(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(make_url(path), target="0001")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(FIRST.replace(":now", "'2026-01-01 00:00:00.000000'"))
+    scripts = write_third(tmp_path)
+    (scripts / "versions" / "0003_third.py").write_text(ANOTHER_THIRD)
+    monkeypatch.setattr("chatbot.store.database.NEWEST", "0003")
+    upgrade(make_url(path), scripts=scripts, target="0003")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM reply_state").fetchone() == (3,)
+        assert connection.execute("SELECT count(*) FROM search_entry").fetchone() == (4,)
 
 
 def test_an_older_database_is_refused_until_it_is_upgraded(path: Path) -> None:

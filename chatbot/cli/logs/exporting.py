@@ -34,10 +34,12 @@ def export(
     asked: Filters,
     as_json: AsJson = False,
 ) -> None:
-    """Writes conversations to a file or a pipe. Those that the filters mean, each of them whole.
+    """Writes conversations to a file or a pipe.
 
-    json keeps everything and can be imported again. markdown is for reading. openai and sharegpt hold the branch on
-    screen, pairs the judgements that one reply is better than another. A file is readable by you only.
+    The filters choose conversations, and each is written whole, whatever was decided about single replies: all of it
+    as json, which can be imported again; the branch on screen as markdown, for reading, openai and sharegpt. pairs
+    holds the newest word on which of two replies is better, unless that one was rejected. A file is readable by you
+    only.
 
     Examples:
 
@@ -54,6 +56,7 @@ def export(
         raise typer.BadParameter("--json tells of a FILE; on standard output it is --format json.")
     form = find_writer(form).name if form else _guess_format(file)
     pieces = 0
+    written = 0
 
     def count(text: Iterable[str]) -> Iterator[str]:
         nonlocal pieces
@@ -63,19 +66,25 @@ def export(
 
     with open_log() as log:
         chosen = asked.resolve(log.store)
-        conversations = log.store.logs.count(chosen)
-        with show_bar("Exporting", conversations, wanted=to_file or not sys.stdout.isatty()) as bar:
-            text = count(export_logs(log.store, chosen, form, on_conversation=bar.advance))
+        expected = log.store.logs.count(chosen)
+        with show_bar("Exporting", expected, wanted=to_file or not sys.stdout.isatty()) as bar:
+
+            def advance() -> None:
+                nonlocal written
+                written += 1
+                bar.advance()
+
+            text = count(export_logs(log.store, chosen, form, on_conversation=advance))
             if to_file:
                 write_pieces(Path(file), text, replace=force)
             else:
                 _write_output(text)
     if not to_file:
-        if not conversations:
+        if not written:
             tell("No conversation matches.")
         return
-    told = count_of(conversations, "conversation")
-    facts: dict[str, Any] = {"file": file, "format": form, "conversations": conversations}
+    told = count_of(written, "conversation")
+    facts: dict[str, Any] = {"file": file, "format": form, "conversations": written}
     if form == "pairs":  # one piece each
         told = f"{count_of(pieces, 'pair')} of {told}"
         facts["pairs"] = pieces

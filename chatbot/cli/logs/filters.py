@@ -31,28 +31,47 @@ class Filters:
     since: Annotated[
         datetime | None,
         typer.Option(
-            "--since", metavar="DATE", parser=parse_since, help="From 2026-11-01, 2026-11-01T10:00, yesterday, 12h, 7d…"
+            "--since",
+            metavar="DATE",
+            parser=parse_since,
+            help="Changed since 2026-11-01, 2026-11-01T10:00, yesterday, 12h, 7d…; of words: said since then.",
         ),
     ] = None
     until: Annotated[
         datetime | None,
-        typer.Option("--until", metavar="DATE", parser=parse_until, help="To this moment, or the end of this day."),
+        typer.Option(
+            "--until",
+            metavar="DATE",
+            parser=parse_until,
+            help="Changed before this moment or the end of this day; of words: said before it.",
+        ),
     ] = None
     persona: Annotated[str | None, typer.Option("--persona", metavar="NAME", help="Talks with this persona.")] = None
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="With a reply of this model.")] = None
-    rating: Annotated[Literal["up", "down", "none"] | None, typer.Option("--rating", help="With a reply so rated.")] = (
-        None
-    )
+    rating: Annotated[
+        Literal["up", "down", "none"] | None,
+        typer.Option("--rating", help="With a reply so rated; with words, the hit itself."),
+    ] = None
     status: Annotated[
         Literal["complete", "stopped", "failed", "interrupted", "streaming"] | None,
         typer.Option("--status", help="With a reply that ended so."),
     ] = None
     state: Annotated[
         Literal["waiting", "approved", "rejected", "redacted"] | None,
-        typer.Option("--state", help="With a reply in this state of the review."),
+        typer.Option("--state", help="With a reply in this state of the review; with words, the hit itself."),
     ] = None
-    tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="With a reply that has this tag.")] = None
-    text: Annotated[str | None, typer.Option("--text", metavar="WORDS", help="In which these words stand.")] = None
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", metavar="TAG", help="With a reply that has this tag; with words, the hit itself."),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="WORDS",
+            help="In which a message holds these words; dates and what is asked of replies are then of that one.",
+        ),
+    ] = None
     conversation: Annotated[
         str | None, typer.Option("--conversation", metavar="ID", help="Only this one; the id may be shortened.")
     ] = None

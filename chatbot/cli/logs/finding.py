@@ -1,7 +1,7 @@
 """The log as a command opens it, and what the identifiers on its command line mean.
 
-An identifier is a conversation's or a message's, shortened at will, as git takes a commit's; conversations are looked
-at first, those in the bin too.
+An identifier is a conversation's or a message's, shortened at will, as git takes a commit's; those in the bin are
+looked at, too. What begins the id of a conversation and of messages in it means the conversation.
 """
 
 from __future__ import annotations
@@ -95,13 +95,23 @@ def find_conversations(store: Store, prefixes: Sequence[str], *, deleted: bool |
 
 
 def find_either(store: Store, prefix: str) -> Conversation | Message:
-    """What the id is of. Raises NotFound, InvalidInput."""
+    """What the id is of: a conversation, if it is also of messages in that one. Raises NotFound, InvalidInput if it is
+    of several."""
     try:
-        return find_conversation(store, prefix)
+        conversation = find_conversation(store, prefix)
     except NotFound:
         if (message := _find_message(store, prefix)) is not None:
             return message
         raise NotFound(f"There is no conversation or message {prefix!r}.", hint=_HINT) from None
+    try:
+        others = f"the message {store.messages.find(prefix, outside=conversation.id).id} of another"
+    except NotFound:
+        return conversation
+    except InvalidInput:
+        others = "several messages of others"
+    raise InvalidInput(
+        f"{prefix!r} begins the ids of the conversation {conversation.id} and of {others}.", hint="Give more."
+    )
 
 
 def find_reply(store: Store, prefix: str) -> Message:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatbot.cli.logs.finding import Log, open_log
+from chatbot.cli.logs.finding import open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import count_of, print_json, print_text, tell
 from chatbot.cli.logs.texts import check_text
@@ -18,11 +18,10 @@ from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.logs.importing import Event, ImportReport
-    from chatbot.store.archive_records import ArchivedConversation
+    from chatbot.store.archive_batch import Grown
 
 _SHOWN = 20
 _KEY = 24  # characters of a record's key for a person; --json has it whole
-_BATCH = 200
 
 
 def import_files(
@@ -38,8 +37,8 @@ def import_files(
     Exports of ChatGPT and Claude, OpenAssistant, OpenAI messages, ShareGPT, Alpaca, preference pairs, labelled replies,
     and our own JSON: what a file is, its content tells.
 
-    The same file twice adds nothing. A bad record is passed over, and told with its file, place and key. Ctrl-C keeps
-    what was read.
+    The same file twice adds nothing; conversations that have grown since are told. A bad record is passed over, and
+    told with its file, place and key. Ctrl-C keeps what was read.
 
     Examples:
 
@@ -58,21 +57,18 @@ def import_files(
         who = Personas(log.home.personas).find(check_text(persona or log.settings.persona, "--persona")).name
         with show_bar("Reading", sum(map(measure_path, paths)), in_bytes=True, delay=0.5) as bar:
             listener = _Listener(bar)
-            rehearsal = _Rehearsal(log, report) if dry_run else None
             try:
                 for path in paths:
                     try:
-                        if rehearsal:
-                            rehearsal.read(path, bar.advance, listener.hear)
-                        else:
-                            import_logs(
-                                log.store,
-                                [path],
-                                persona=who,
-                                on_bytes=bar.advance,
-                                on_event=listener.hear,
-                                report=report,
-                            )
+                        import_logs(
+                            log.store,
+                            [path],
+                            persona=who,
+                            dry_run=dry_run,
+                            on_bytes=bar.advance,
+                            on_event=listener.hear,
+                            report=report,
+                        )
                     except InvalidInput as error:
                         failed.append(error)
             except KeyboardInterrupt:
@@ -129,54 +125,23 @@ class _Listener:
             tell(f"…and {self._skipped - _SHOWN:,} more were skipped; --json names all of them.")
 
 
-class _Rehearsal:
-    """Counts what an import would do."""
-
-    def __init__(self, log: Log, report: ImportReport) -> None:
-        self._log = log
-        self._report = report
-        self._seen: set[str] = set()
-
-    def read(self, path: Path, on_bytes: Callable[[int], None], on_event: Callable[[Event], None]) -> None:
-        from chatbot.logs.formats.reading import Recognised, SkippedRecord, read_conversations
-        from chatbot.store.archive_records import ArchivedConversation
-
-        batch: list[ArchivedConversation] = []
-        for found in read_conversations(path, on_bytes=on_bytes):
-            if isinstance(found, ArchivedConversation):
-                batch.append(found)
-                if len(batch) == _BATCH:
-                    self._count(batch)
-                    batch = []
-                continue
-            if isinstance(found, SkippedRecord):
-                self._report.skipped.append(found)
-            elif isinstance(found, Recognised):
-                self._report.recognised.append(found)
-            else:
-                self._report.passed_over.append(found)
-            on_event(found)
-        self._count(batch)
-
-    def _count(self, batch: Sequence[ArchivedConversation]) -> None:
-        from chatbot.store.archive_batch import find_known
-
-        with self._log.read() as connection:
-            known = find_known(connection, batch)
-        for one in batch:
-            if one.key in known or one.key in self._seen:
-                self._report.known += 1
-            else:
-                self._report.conversations += 1
-                self._report.messages += len(one.messages)
-            self._seen.add(one.key)
-
-
 def _describe(report: ImportReport, dry_run: bool) -> str:
     new = f"{count_of(report.conversations, 'conversation')} with {count_of(report.messages, 'message')}"
     told = f"{new} {'would be added' if dry_run else 'added'}, {report.known:,} here already"
     skipped = len(report.skipped) + len(report.passed_over)
-    return printable_line(told + (f", {skipped:,} skipped" if skipped else "") + ".")
+    return "\n".join([told + (f", {skipped:,} skipped" if skipped else "") + ".", *_describe_grown(report.grown)])
+
+
+def _describe_grown(grown: Sequence[Grown]) -> Iterator[str]:
+    if not grown:
+        return
+    yield f"Of those here already, {len(grown):,} hold more messages now, which are not added:"
+    for one in grown[:_SHOWN]:
+        counts = f"{count_of(one.here, 'message')} here, {one.brought:,} there"
+        yield printable_line(f"  {one.conversation_id} {one.title}: {counts}")
+    if len(grown) > _SHOWN:
+        yield f"  …and {len(grown) - _SHOWN:,} more; --json names all of them."
+    yield "`chatbot logs forget ID` and then importing again takes one as it is now."
 
 
 def _to_json(report: ImportReport, dry_run: bool, failed: Sequence[InvalidInput]) -> dict[str, Any]:
@@ -185,6 +150,7 @@ def _to_json(report: ImportReport, dry_run: bool, failed: Sequence[InvalidInput]
         "conversations": report.conversations,
         "messages": report.messages,
         "known": report.known,
+        "grown": report.grown,
         "recognised": report.recognised,
         "skipped": report.skipped,
         "passed_over": report.passed_over,

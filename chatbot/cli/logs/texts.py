@@ -49,7 +49,7 @@ def _read_input() -> str:
 def edit_text(text: str) -> str:
     """`text` after $VISUAL or $EDITOR (else vi) has had it, in a private file that is gone afterwards.
 
-    Raises InvalidInput if the editor does not start, fails, or leaves bytes that are not UTF-8.
+    Raises InvalidInput if the editor does not start, fails, changes nothing, or leaves bytes that are not UTF-8.
     """
     wanted = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
@@ -59,7 +59,8 @@ def edit_text(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
         path = Path(folder) / "reply.md"
         path.touch(mode=0o600)
-        path.write_text(text, "utf-8", errors="replace")
+        draft = text.encode("utf-8", "replace")
+        path.write_bytes(draft)
         try:
             status = subprocess.run([*command, str(path)], check=False).returncode  # noqa: S603  the user's own editor
         except (OSError, ValueError) as error:
@@ -70,6 +71,11 @@ def edit_text(text: str) -> str:
         if status != 0:
             raise InvalidInput(f"The editor ended with status {status}; nothing is changed.")
         try:
-            return path.read_text("utf-8").removesuffix("\n")
+            left = path.read_bytes()
+            edited = left.decode()
         except (OSError, UnicodeDecodeError):
             raise InvalidInput("The editor left no file in UTF-8; nothing is changed.") from None
+    # Editors end a last line that had no end.
+    if left in {draft, draft + b"\n"}:
+        raise InvalidInput("The text is as it was; nothing is changed.")
+    return edited if draft.endswith(b"\n") else edited.removesuffix("\n")

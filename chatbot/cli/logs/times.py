@@ -46,10 +46,17 @@ def _find_day(word: str) -> date | None:
 
 def show_time(moment: datetime) -> str:
     """Day and minute: `2026-11-01 14:03`."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    return _to_local(moment).strftime("%Y-%m-%d %H:%M")
 
 
 def show_day(moment: datetime, now: datetime | None = None) -> str:
     """Short, for lists: the minute if it was today, else the day."""
-    local, today = moment.astimezone(), (now or datetime.now(UTC)).astimezone().date()
+    local, today = _to_local(moment), (now or datetime.now(UTC)).astimezone().date()
     return local.strftime("%H:%M") if local.date() == today else local.strftime("%Y-%m-%d")
+
+
+def _to_local(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone()
+    except (OverflowError, OSError, ValueError):  # at the ends of the calendar some zones have no such day
+        return moment

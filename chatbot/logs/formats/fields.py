@@ -9,6 +9,7 @@ from typing import Any
 from chatbot.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TOO_LATE = datetime(2101, 1, 1, tzinfo=UTC)
 _MILLISECONDS = 100_000_000_000  # seconds until the year 5138: larger numbers count milliseconds
 _PARTS = {"image": "[image]", "image_url": "[image]", "input_image": "[image]", "image_asset_pointer": "[image]"}
 _PARTS |= {"input_audio": "[audio]", "audio": "[audio]", "audio_asset_pointer": "[audio]"}
@@ -32,18 +33,28 @@ def read_list(value: object) -> list[Any]:
 
 
 def read_time(value: object) -> datetime | None:
-    """Seconds or milliseconds since 1970, or ISO 8601 (UTC if it names no zone), as UTC; None if it is neither."""
+    """Seconds or milliseconds since 1970, or ISO 8601 (UTC if it names no zone), as UTC; None if it is neither, or
+    `check_time` finds it to be none."""
     try:
         if isinstance(value, bool):
             return None
         if isinstance(value, int | float):
-            return _EPOCH + timedelta(seconds=value / 1000 if abs(value) > _MILLISECONDS else value)
+            return check_time(_EPOCH + timedelta(seconds=value / 1000 if abs(value) > _MILLISECONDS else value))
         if isinstance(value, str) and value:
-            moment = datetime.fromisoformat(value)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            return check_time(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
         pass
     return None
+
+
+def check_time(moment: datetime) -> datetime | None:
+    """`moment` as UTC (it is, if it names no zone); None outside of the years 1970 to 2100. Programs write the year 1
+    or 9999 for a time that they do not know, and no clock of another zone can show those."""
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        return None
+    return moment if _EPOCH <= moment < _TOO_LATE else None
 
 
 def read_content(value: object) -> str | None:

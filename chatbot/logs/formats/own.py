@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import InvalidInput
+from chatbot.logs.formats.fields import check_time
 from chatbot.logs.formats.format import Format
 from chatbot.logs.formats.linking import Node, link_nodes
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
@@ -114,12 +115,7 @@ def _check(conversation: ArchivedConversation) -> ArchivedConversation:
 
 
 def _to_utc(time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInput("a time is not within the years 1 to 9999") from None
+    return None if time is None else check_time(time)
 
 
 def _encode(value: Any, *, whole: bool = False) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from chatbot.errors import NotFound
 from chatbot.logs.formats.branches import find_branch, find_words_to
 from chatbot.logs.formats.markdown import write_markdown
 from chatbot.logs.formats.own import write_json, write_line
-from chatbot.store.archive_records import ArchivedConversation, ArchivedMessage
+from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 
 _SHAREGPT = {"user": "human", "assistant": "gpt"}
 
@@ -74,23 +75,44 @@ def write_sharegpt(conversations: Iterable[ArchivedConversation]) -> Iterator[st
 
 
 def write_pairs(conversations: Iterable[ArchivedConversation]) -> Iterator[str]:
-    """{"prompt": [messages], "chosen": [message], "rejected": [message]} on one line for each judgement.
+    """{"prompt": [messages], "chosen": [message], "rejected": [message]} on one line for each two replies of which the
+    newest word is that one is better.
 
-    Only replies to the same message are compared, and only those that are not hidden and say something.
+    Only replies to the same message are compared, and only those that are not hidden and say something. One that a
+    reviewer rejected is nobody's choice.
     """
     for conversation in conversations:
-        known = {message.key: message for message in conversation.messages}
-        for better in conversation.messages:
-            worse_ones = dict.fromkeys(judgement.preferred_over for judgement in better.feedback)
-            for worse in (known[key] for key in worse_ones if key is not None and key in known):
-                if worse.parent != better.parent or not (_is_reply(better) and _is_reply(worse)):
-                    continue
-                pair = {
-                    "prompt": _list_messages(conversation, find_words_to(conversation, better.parent)),
-                    "chosen": [{"role": "assistant", "content": better.content}],
-                    "rejected": [{"role": "assistant", "content": worse.content}],
-                }
-                yield write_line(pair) + "\n"
+        for better, worse in _find_preferences(conversation):
+            if worse.parent != better.parent or not (_is_reply(better) and _is_reply(worse)) or _is_rejected(better):
+                continue
+            pair = {
+                "prompt": _list_messages(conversation, find_words_to(conversation, better.parent)),
+                "chosen": [{"role": "assistant", "content": better.content}],
+                "rejected": [{"role": "assistant", "content": worse.content}],
+            }
+            yield write_line(pair) + "\n"
+
+
+def _find_preferences(conversation: ArchivedConversation) -> Iterator[tuple[ArchivedMessage, ArchivedMessage]]:
+    """The better and the worse of each two messages that were compared, as it was said last."""
+    known = {message.key: message for message in conversation.messages}
+    said = [
+        (judgement, better, known[judgement.preferred_over])
+        for better in conversation.messages
+        for judgement in better.feedback
+        if judgement.preferred_over is not None and judgement.preferred_over in known
+    ]
+    said.sort(key=lambda one: _age(one[0]))
+    yield from {frozenset((better.key, worse.key)): (better, worse) for _, better, worse in said}.values()
+
+
+def _age(judgement: ArchivedFeedback | ArchivedReview) -> tuple[datetime, str]:
+    """Sorts the oldest first, as the store does."""
+    return judgement.created or datetime.min.replace(tzinfo=UTC), judgement.id
+
+
+def _is_rejected(message: ArchivedMessage) -> bool:
+    return bool(message.reviews) and max(message.reviews, key=_age).decision == "reject"
 
 
 def _is_reply(message: ArchivedMessage) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from chatbot.config import Home
+from chatbot.store.archive_records import ArchivedConversation, ArchivedMessage
 from chatbot.store.database import Store
 from tests.cli.logs.talks import (
     EGGS,
@@ -200,3 +201,14 @@ def test_an_id_that_is_none_or_several_is_an_error(log: Store, prefix: str, code
     assert done.code == code
     assert done.out == ""
     assert "id" in done.err.lower()
+
+
+def test_the_beginning_of_the_ids_of_a_conversation_and_of_a_message_of_another_is_ambiguous(log: Store) -> None:
+    assert run("show", EGGS[:9], "--json").code == 0  # its own messages begin so, too
+    stray = ArchivedMessage("1", None, "user", "stray", id="019a0000-0000-7fff-8000-000000000000")
+    log.archive.add([ArchivedConversation("stray", (stray,), title="stray")], source="test")
+    done = run("show", EGGS[:9])
+    assert done.code == 8
+    assert EGGS in done.err
+    assert f"message {stray.id} of another" in done.err
+    assert run("show", EGGS).code == run("show", stray.id).code == 0

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
+from time import tzset
 
 import pytest
 
+from chatbot.cli.logs.times import show_day, show_time
 from chatbot.config import Home
+from chatbot.store.archive import Archive
+from chatbot.store.archive_records import ArchivedConversation
 from chatbot.store.database import Store
 from chatbot.store.migrations import open_upgraded
-from tests.cli.logs.talks import EGGS, PAN, SEVEN, TEN, run
+from tests.cli.logs.talks import EGGS, PAN, SEVEN, TEN, ids, run
 
 
 @pytest.fixture
@@ -105,6 +110,77 @@ def test_a_dry_run_tells_the_same_and_adds_nothing(home: Home, talks: Path) -> N
     assert run("list", "--json").json == []
     run("import", str(talks))
     assert run("import", str(talks), "--dry-run", "--json").json["known"] == 2
+
+
+def write_claude(path: Path, time: str, *said: str) -> Path:
+    messages = [{"uuid": str(n), "sender": "human", "text": text, "created_at": time} for n, text in enumerate(said)]
+    talk = {"uuid": "one", "name": "A \x1b[31mtitle", "created_at": time, "chat_messages": messages}
+    path.write_text(json.dumps([talk]))
+    return path
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--json"])
+def test_a_conversation_that_has_grown_is_told(home: Home, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "conversations.json"
+    run("import", str(write_claude(path, "2026-01-01T00:00:00Z", "one")))
+    (identifier,) = ids(run("list", "--json"))
+    write_claude(path, "2026-01-01T00:00:00Z", "one", "two", "three")
+    done = run("import", str(path), option)
+    if option == "--json":
+        (grown,) = done.json["grown"]
+        assert (grown["conversation_id"], grown["here"], grown["brought"]) == (identifier, 1, 3)
+    else:
+        assert f"{identifier} A" in done.out
+        assert "1 message here, 3 there" in done.out
+        assert "chatbot logs forget" in done.out
+        assert "\x1b" not in done.out
+    assert run("forget", identifier, "--yes").code == 0
+    assert run("import", str(path), "--json").json["messages"] == 3
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_time_that_no_clock_shows_breaks_no_list(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time: str, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    tzset()
+    try:
+        run("import", str(write_claude(tmp_path / "conversations.json", time, "hello")))
+        (identifier,) = ids(run("list", "--json"))
+        assert run("list").code == run("show", identifier).code == 0
+        for show in (show_time, show_day):
+            assert show(datetime.fromisoformat(time))
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+
+def test_sampling_that_is_none_is_not_taken(home: Home, log: Store, tmp_path: Path) -> None:
+    path = tmp_path / "talks.json"
+    run("export", str(path), "--persona", "cook")
+    export = json.loads(path.read_text())
+    export["conversations"][0] |= {"sampling": {"foo": 1, "stop": 5, "top_k": 2}}
+    path.write_text(json.dumps(export))
+    run("forget", EGGS, "--yes")
+    assert run("import", str(path)).code == 0
+    assert log.conversations.system(EGGS)[1] == {"top_k": 2}
+
+
+def test_what_is_forgotten_during_an_export_is_left_out(
+    log: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Archive.read
+
+    def forget_first(archive: Archive, conversation_id: str) -> ArchivedConversation:
+        if conversation_id == EGGS:
+            log.erasure.forget([EGGS])
+        return read(archive, conversation_id)
+
+    monkeypatch.setattr(Archive, "read", forget_first)
+    path = tmp_path / "talks.json"
+    assert run("export", str(path), "--json").json["conversations"] == 4
+    assert len(json.loads(path.read_text())["conversations"]) == 4
 
 
 def test_many_bad_records_are_counted(home: Home, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from chatbot.store.database import Store
+from chatbot.store.tables import MessageRow
 from tests.cli.logs.talks import EGGS, PRIVATE, TEN, run
 from tests.terminal.conftest import Terminal
 
@@ -54,6 +56,18 @@ def test_the_editor_opens_with_the_reply(log: Store, ask: Callable[..., Terminal
     terminal = ask("correct", TEN, EDITOR=str(editor), VISUAL="")
     terminal.until_shown("is approved")
     assert "Ten minutes. It depends." in run("show", EGGS).out
+
+
+@pytest.mark.parametrize("editor", ["true", "sh -c 'echo >> \"$0\"'"])
+def test_an_editor_that_changes_nothing_makes_no_correction(
+    log: Store, ask: Callable[..., Terminal], editor: str
+) -> None:
+    reply = log.messages.get(TEN)
+    with log._database.write() as connection:
+        connection.execute(update(MessageRow).where(MessageRow.id == reply.id).values(content="One.\r\nTwo.\n"))
+    terminal = ask("correct", TEN, EDITOR=editor, VISUAL="")
+    terminal.until_shown("nothing is changed")
+    assert log.messages.get(TEN).siblings == 1
 
 
 def test_an_editor_that_fails_changes_nothing(log: Store, ask: Callable[..., Terminal]) -> None:
