@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from large_log import SEED, Writer, open_large_log
@@ -76,6 +77,10 @@ def take_time(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
+def fetch(peer: sqlite3.Connection, sql: str, query: str) -> list[object]:
+    return peer.execute(sql, (query,)).fetchall()
+
+
 def sum_up(times: Sequence[float]) -> dict[str, float]:
     ordered = sorted(times)
     return {
@@ -90,9 +95,9 @@ def measure_search(store: Store, peer: sqlite3.Connection, count: int) -> dict[s
         ours, theirs, hits = [], [], 0
         sql = PEER_LIKE if "Chinese" in kind else PEER
         for number, query in enumerate(queries):
-            ours.append(take_time(lambda query=query: store.search.find(query, limit=LIMIT)))
+            ours.append(take_time(partial(store.search.find, query, limit=LIMIT)))
             if number % 5 == 0:
-                theirs.append(take_time(lambda query=query, sql=sql: peer.execute(sql, (query,)).fetchall()))
+                theirs.append(take_time(partial(fetch, peer, sql, query)))
             hits += bool(store.search.find(query, limit=1))
         us, them = sum_up(ours), sum_up(theirs)
         results[kind] = {"us": us, "peer": them, "ratio": round(us["median"] / them["median"], 3), "found": hits}
