@@ -120,6 +120,28 @@ def reindex(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def scrub(as_json: AsJson = False) -> None:
+    """Rewrite the search index and the file, so that nothing of deleted or masked texts is left in them.
+
+    `chatbot logs forget` and `redact` do it themselves, and say so if they could not. Close the chat before. It needs
+    as much free space as the database takes.
+
+    Examples:
+
+    \b
+      chatbot db scrub
+    """
+    from chatbot.cli.logs.waiting import show_work
+    from chatbot.store.migrations import open_upgraded
+
+    with open_upgraded(_find_url()) as store:
+        with show_work("rewriting") as say:
+            store.erasure.scrub(say)
+        name = store.name
+    _print(as_json, f"Nothing of deleted or masked texts is left in {name}.", database=name)
+
+
+@app.command()
 def path(as_json: AsJson = False) -> None:
     """Where the database is (it need not exist yet).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -18,7 +19,7 @@ from chatbot.dialogue.titles import make_title
 from chatbot.dialogue.turn import ReplyPlan, describe_sampling
 from chatbot.dialogue.window import START, fit
 from chatbot.engine.protocol import GenerationRequest, Sampling
-from chatbot.errors import NotFound
+from chatbot.errors import InvalidInput, NotFound, StoreError
 from chatbot.store.database import Store
 from chatbot.store.records import Conversation, Message
 from chatbot.store.replies import NewConversation
@@ -43,7 +44,9 @@ class Planner:
                 self.set_persona(conversation_id, persona_name)
             said = self._store.replies.add_prompt(conversation_id, text)
             if said.parent_id is not None:
-                self._store.judgements.go_on_from(said.parent_id, author=self._settings.review.signature)
+                # The prompt stands; a side note that cannot be written now must not cost its reply.
+                with suppress(StoreError, NotFound, InvalidInput):
+                    self._store.judgements.go_on_from(said.parent_id, author=self._settings.review.signature)
             return said
         persona = self._personas.find(persona_name or self._settings.persona)
         new = NewConversation(

@@ -6,20 +6,19 @@ event loop. Each decision can be undone, save a redaction: what it masked is gon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from chatbot.errors import InvalidInput
 from chatbot.logs.training_use import TrainingUse, decide_use
 from chatbot.store.database import Store
 from chatbot.store.filters import LogFilter
-from chatbot.store.judgements import Opinion
-from chatbot.store.records import Conversation, Message, Rating
+from chatbot.store.opinions import Opinion, clean_tags
+from chatbot.store.records import Conversation, Decision, Message, Rating
 from chatbot.store.reply_states import Concern, Judgement, list_concerns
 from chatbot.store.review_queue import Progress, QueueEntry
-
-_MOST_TAGS = 20
-_TAG_LENGTH = 40
 
 CONCERNS = {
     Concern.RATED_DOWN: "rated down",
@@ -56,7 +55,7 @@ class Reviewer:
         self._store = store
         self.author = author
         self.wanted = wanted
-        self._done: list[tuple[str, str, Callable[[], None] | None]] = []
+        self._done: list[tuple[str, str, Callable[[], object] | None]] = []
 
     def progress(self) -> Progress:
         return self._store.review_queue.progress()
@@ -91,17 +90,18 @@ class Reviewer:
 
     def rate(self, message_id: str, rating: Rating) -> Message:
         """The same rating twice takes it back."""
-        before = self._store.judgements.get(message_id).rating
-        wanted: Rating = 0 if rating == before else rating
-        said = self._say(message_id, rating=wanted)
+        said, before = self._store.judgements.toggle_rating(message_id, rating, author=self.author)
         self._remember(message_id, "the rating", lambda: self._say(message_id, rating=before))
         return said
 
     def tag(self, message_id: str, tags: Sequence[str]) -> Message:
-        """Sets all tags of the reply. Raises InvalidInput."""
-        before = self._store.judgements.get(message_id).tags
-        said = self._say(message_id, tags=clean_tags(tags))
-        self._remember(message_id, "the tags", lambda: self._say(message_id, tags=before))
+        """Sets all tags of the reply; those that another one gives at this moment stay. Raises InvalidInput."""
+        before, wanted = self._store.judgements.get(message_id).tags, clean_tags(tags)
+        added = [tag for tag in wanted if tag not in before]
+        removed = [tag for tag in before if tag not in wanted]
+        change = self._store.judgements.change_tags
+        said = change(message_id, added, removed, author=self.author)
+        self._remember(message_id, "the tags", lambda: change(message_id, removed, added, author=self.author))
         return said
 
     def comment(self, message_id: str, comment: str) -> Message:
@@ -115,27 +115,32 @@ class Reviewer:
         Returns the correction. Raises InvalidInput for an empty text."""
         judgements = self._store.judgements
         before = self._store.messages.get(message_id).decision
-        correction = judgements.correct(message_id, content, author=self.author)
-        judgements.decide([correction.id], "approve", author=self.author, note="written by a reviewer")
-
-        def take_back() -> None:
-            judgements.decide([correction.id], "withdraw", author=self.author)
-            self._store.tree.drop(correction.id)
-            self._restore(message_id, before)
-
+        correction = judgements.correct(message_id, content, author=self.author, approve=True)
+        take_back = partial(judgements.take_back_correction, correction.id, before, author=self.author)
         self._remember(message_id, "the correction", take_back)
-        return self._store.messages.get(correction.id)
+        return correction
 
     def note_redaction(self, message_id: str) -> None:
         """Says that texts of this reply's conversation were masked, which nothing takes back."""
         self._done.append((message_id, "the redaction", None))
 
-    def approve_all(self, asked: LogFilter) -> Iterator[int]:
-        """Approves all that wait and that the filter means; yields how many after each page."""
-        for page in self._store.review_queue.each(asked):
-            self._store.judgements.decide(page, "approve", author=self.author, note="by filter")
-            self._remember("", f"{len(page)} approvals", lambda page=page: self._withdraw(page))  # type: ignore[misc]
-            yield len(page)
+    def mark_now(self) -> str:
+        """An identifier that sorts after all replies that there are: where a bulk decision that is counted now ends."""
+        return self._store.replies.new_id()
+
+    def decide_all(
+        self, asked: LogFilter, decision: Decision, *, until: str = "", note: str = "by filter"
+    ) -> Iterator[int]:
+        """Decides about all that wait and that the filter means, up to `until` (see `mark_now`); yields how many after
+        each step. A stop in between keeps what was decided. Raises InvalidInput for a filter of decided replies."""
+        end = until or self.mark_now()
+
+        def decide() -> dict[str, Decision | Literal[""]]:
+            return self._store.judgements.decide_waiting(asked, decision, until=end, author=self.author, note=note)
+
+        while before := decide():
+            self._remember("", f"{len(before)} decisions", partial(self._restore, before, decision))
+            yield len(before)
 
     def undo(self) -> tuple[str, str] | None:
         """Takes the last step back: the reply's id and what was taken back, None if there is nothing. Raises
@@ -150,23 +155,19 @@ class Reviewer:
         self._done.pop()  # only now: if the database was busy, it can be tried again
         return message_id, what
 
-    def _decide(self, message_id: str, decision: str, what: str, note: str) -> Message:
-        before = self._store.messages.get(message_id).decision
-        self._store.judgements.decide([message_id], decision, author=self.author, note=note)  # type: ignore[arg-type]
-        self._remember(message_id, what, lambda: self._restore(message_id, before))
+    def _decide(self, message_id: str, decision: Decision, what: str, note: str) -> Message:
+        before = self._store.judgements.decide([message_id], decision, author=self.author, note=note)
+        self._remember(message_id, what, partial(self._restore, before, decision))
         return self._store.messages.get(message_id)
 
-    def _restore(self, message_id: str, decision: str) -> None:
-        self._store.judgements.decide([message_id], decision or "withdraw", author=self.author)  # type: ignore[arg-type]
+    def _restore(self, before: Mapping[str, Decision | Literal[""]], decided: Decision) -> None:
+        self._store.judgements.restore_decisions(before, decided, author=self.author)
 
-    def _withdraw(self, message_ids: Sequence[str]) -> None:
-        self._store.judgements.decide(message_ids, "withdraw", author=self.author)
-
-    def _say(self, message_id: str, **said: object) -> Message:
-        return self._store.judgements.say(message_id, author=self.author, **said)  # type: ignore[arg-type]
+    def _say(self, message_id: str, *, rating: Rating | None = None, comment: str | None = None) -> Message:
+        return self._store.judgements.say(message_id, author=self.author, rating=rating, comment=comment)
 
     def _remember(self, message_id: str, what: str, take_back: Callable[[], object]) -> None:
-        self._done.append((message_id, what, lambda: (take_back(), None)[1]))
+        self._done.append((message_id, what, take_back))
 
 
 def describe_concerns(reply: Message, flagged: bool) -> tuple[str, ...]:
@@ -179,14 +180,3 @@ def describe_concerns(reply: Message, flagged: bool) -> tuple[str, ...]:
     return tuple(
         CONCERNS[concern] + (figures[concern](badness) if concern in figures else "") for concern, badness in found
     )
-
-
-def clean_tags(tags: Sequence[str]) -> list[str]:
-    """Tags without spaces at their ends, each once, in their order. Raises InvalidInput."""
-    cleaned = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
-    if len(cleaned) > _MOST_TAGS:
-        raise InvalidInput(f"A reply can have {_MOST_TAGS} tags; these are {len(cleaned)}.")
-    for tag in cleaned:
-        if len(tag) > _TAG_LENGTH or not tag.isprintable():
-            raise InvalidInput(f"A tag is up to {_TAG_LENGTH} printable characters long.")
-    return cleaned

@@ -17,9 +17,9 @@ from chatbot.store.archive_batch import ArchiveBatch, Grown, find_grown, find_kn
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage, ArchivedReview
 from chatbot.store.conversations import get_conversation
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.judgements import Opinion, read_histories
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.model_versions import ModelVersions
+from chatbot.store.opinions import Opinion, read_histories
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, ImportedRecordRow, MessageRow
 

@@ -24,8 +24,8 @@ KEPT = 5
 _PROBLEMS_SHOWN = 20
 
 
-def back_up(path: Path, target: Path | None = None) -> Path:
-    """Copies the SQLite database `path` to `target`, by default into `backups` beside it, where the newest KEPT stay.
+def back_up(path: Path, target: Path | None = None, *, kept: int = KEPT) -> Path:
+    """Copies the SQLite database `path` to `target`, by default into `backups` beside it, where the newest `kept` stay.
 
     Raises StoreError; an existing `target` is refused (it may be the only good copy there is).
     """
@@ -53,7 +53,7 @@ def back_up(path: Path, target: Path | None = None) -> Path:
     finally:
         Path(name).unlink(missing_ok=True)
     if target is None:
-        for old in list_backups(path)[:-KEPT]:
+        for old in list_backups(path)[:-kept]:
             old.unlink(missing_ok=True)
     return chosen
 
@@ -93,8 +93,8 @@ def find_problems(database: Database) -> list[str]:
 
 
 def _check_search_index(database: Database) -> list[str]:
-    """FTS5 checks itself by a statement that pretends to write, and says only that something is wrong. There is nothing
-    to commit, so nobody who reads is waited for."""
+    """FTS5 checks itself by a statement that pretends to write, and says only that something is wrong. It holds the
+    write lock while it reads the index, so others who write wait for it; it commits nothing, so readers need not."""
     try:
         with database.read() as connection:
             connection.exec_driver_sql("INSERT INTO message_search (message_search) VALUES ('integrity-check')")

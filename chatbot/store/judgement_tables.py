@@ -35,7 +35,8 @@ class FeedbackRow(Row):
     author: Mapped[str]
     written_by: Mapped[dict[str, Any]]
     """What wrote the message when it was judged (a reply that is written on changes later): model, model_version_id,
-    template_sha, sampling, seed; under `over` the same of the message that it was preferred to."""
+    template_sha, sampling, seed; under `over` the same of the message that it was preferred to. `implied` is true of a
+    preference that nobody stated."""
     created_at: Mapped[datetime]
 
 

@@ -1,50 +1,32 @@
 """Saying what a message is worth: ratings, tags, comments, preferences, corrections, a reviewer's decisions.
 
-Everything is appended; what was said before stays and is folded into the newest word by `reply_states`. Each judgement
-keeps a copy of what wrote the message, because a reply that is written on by another model is another reply.
+Everything is appended; what was said before stays and is folded into the newest word by `reply_states`. What depends on
+the word before it is decided under the write lock, so that two who judge at once lose nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, or_, select
+from sqlalchemy import Connection, insert, or_, select
 
 from chatbot.errors import InvalidInput
 from chatbot.store import reply_states, search_index
 from chatbot.store.conversations import change_conversation, get_conversation
+from chatbot.store.filters import LogFilter
 from chatbot.store.identifiers import IdentifierSource
-from chatbot.store.judgement_tables import FeedbackRow, ReviewRow
-from chatbot.store.learning_tables import ModelVersionRow
-from chatbot.store.messages import get_message, list_siblings
+from chatbot.store.judgement_tables import FeedbackRow
+from chatbot.store.messages import get_message, is_on_branch, list_siblings, newest_below
+from chatbot.store.opinions import Opinion, add_feedback, add_review, clean_tags, read_history
 from chatbot.store.records import Decision, Message, Rating
 from chatbot.store.reply_states import Judgement
+from chatbot.store.review_queue import list_undecided
 from chatbot.store.sessions import Database
 from chatbot.store.tables import MessageRow
+from chatbot.store.tree import drop_reply
 from chatbot.text import storable
-
-IMPLIED = "implied"
-"""The tag of a preference that nobody stated: the conversation went on from this reply and not from the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """One judgement as it was given; what is None was not spoken of."""
-
-    id: str
-    message_id: str
-    author: str
-    created: datetime
-    written_by: dict[str, Any]
-    rating: int | None = None
-    tags: tuple[str, ...] | None = None
-    comment: str | None = None
-    preferred_over: str | None = None
-    decision: Decision | Literal[""] = ""
-    note: str = ""
 
 
 class Judgements:
@@ -76,18 +58,41 @@ class Judgements:
         author: str,
         rating: Rating | None = None,
         tags: Sequence[str] | None = None,
+        add_tags: Sequence[str] = (),
         comment: str | None = None,
     ) -> Message:
-        """Rates, tags or comments a reply; None leaves a question as it was. Raises InvalidInput for a prompt."""
+        """Rates, tags or comments a reply; None leaves a question as it was, and `add_tags` the tags that it has.
+        Raises InvalidInput for a prompt, and for tags that cannot be added."""
         with self._database.write() as connection:
             _check_reply(get_message(connection, message_id))
-            self._add_feedback(connection, message_id, author, rating=rating, tags=tags, comment=comment)
-            reply_states.refresh(connection, message_id)
-            return get_message(connection, message_id)
+            if add_tags:
+                tags = clean_tags([*reply_states.read_judgement(connection, message_id).tags, *add_tags])
+            words = {"rating": rating, "tags": tags, "comment": comment}
+            return self._say(connection, message_id, author, words)
 
-    def prefer(self, message_id: str, over: Sequence[str], *, author: str, implied: bool = False) -> None:
-        """Notes that a reply is better than each of `over`. With `implied`, pairs that were judged before are left as
-        they were. Raises InvalidInput if they are not replies to the same message."""
+    def toggle_rating(self, message_id: str, rating: Rating, *, author: str) -> tuple[Message, Rating]:
+        """Rates a reply; the rating that it has already is taken back. Returns the reply and its rating before."""
+        with self._database.write() as connection:
+            _check_reply(get_message(connection, message_id))
+            before = reply_states.read_judgement(connection, message_id).rating
+            words = {"rating": 0 if rating == before else rating}
+            return self._say(connection, message_id, author, words), before
+
+    def change_tags(self, message_id: str, add: Sequence[str], remove: Sequence[str], *, author: str) -> Message:
+        """Adds tags and takes others away; the rest stays, whoever gave it. What changes nothing is not noted. Raises
+        InvalidInput for tags that cannot be added."""
+        with self._database.write() as connection:
+            message = get_message(connection, message_id)
+            _check_reply(message)
+            known = reply_states.read_judgement(connection, message_id).tags
+            wanted = clean_tags([tag for tag in (*known, *add) if tag not in remove])
+            if tuple(wanted) == known:
+                return message
+            return self._say(connection, message_id, author, {"tags": wanted})
+
+    def prefer(self, message_id: str, over: Sequence[str], *, author: str) -> None:
+        """Notes that a reply is better than each of `over`. Raises InvalidInput if they are not replies to the same
+        message."""
         with self._database.write() as connection:
             chosen = get_message(connection, message_id)
             _check_reply(chosen)
@@ -96,29 +101,29 @@ class Judgements:
                 if (other.conversation_id, other.parent_id) != (chosen.conversation_id, chosen.parent_id):
                     raise InvalidInput("Only replies to the same message can be compared.")
                 _check_reply(other)
-                if other_id == message_id or (implied and _is_compared(connection, message_id, other_id)):
-                    continue
-                tags = [IMPLIED] if implied else None
-                self._add_feedback(connection, message_id, author, over=other_id, pair_tags=tags)
+                if other_id != message_id:
+                    add_feedback(connection, self._identifiers, message_id, author, over=other_id)
 
     def go_on_from(self, reply_id: str, *, author: str) -> None:
-        """The conversation goes on below `reply_id`: that prefers it to the other whole replies at its place."""
+        """The conversation goes on below `reply_id`: that prefers it to the other whole replies at its place. Pairs
+        that were judged before are left as they were."""
         with self._database.read() as connection:
-            reply = get_message(connection, reply_id)
-            if reply.role != "assistant" or reply.siblings < 2:
+            if get_message(connection, reply_id).siblings < 2:  # as nearly always: it need not wait for the lock
                 return
-            others = [
-                get_message(connection, other)
-                for other in list_siblings(connection, reply.conversation_id, reply.parent_id)
-                if other != reply_id
-            ]
-        whole = [other.id for other in others if other.status == "complete" and other.role == "assistant"]
-        if whole and reply.status == "complete":
-            self.prefer(reply_id, whole, author=author, implied=True)
+        with self._database.write() as connection:
+            reply = get_message(connection, reply_id)
+            if not _is_whole(reply):
+                return
+            for other_id in list_siblings(connection, reply.conversation_id, reply.parent_id):
+                if other_id == reply_id or not _is_whole(get_message(connection, other_id)):
+                    continue
+                if not _is_compared(connection, reply_id, other_id):
+                    add_feedback(connection, self._identifiers, reply_id, author, over=other_id, implied=True)
 
-    def correct(self, message_id: str, content: str, *, author: str, note: str = "") -> Message:
+    def correct(self, message_id: str, content: str, *, author: str, note: str = "", approve: bool = False) -> Message:
         """A reply as it should have been, written by a person: a sibling that is preferred to the original, which is
-        rejected and kept. It comes on screen if nothing follows the original there."""
+        rejected and kept. It comes on screen if nothing follows the original there. `approve` says that a reviewer
+        wrote it, who need not read it again."""
         with self._database.write() as connection:
             original = get_message(connection, message_id)
             _check_reply(original)
@@ -146,135 +151,82 @@ class Judgements:
                 )
             )
             search_index.add(connection, identifier, content)
-            self._add_feedback(connection, identifier, author, rating=1, over=message_id)
-            self._add_review(connection, message_id, "reject", note or "corrected", author)
+            add_feedback(connection, self._identifiers, identifier, author, rating=1, over=message_id)
+            self._decide(connection, message_id, "reject", note or "corrected", author)
+            if approve:
+                self._decide(connection, identifier, "approve", "written by a reviewer", author)
             changes: dict[str, Any] = {"updated_at": now}
             if get_conversation(connection, original.conversation_id).tip == message_id:
                 changes["tip_id"] = identifier
             change_conversation(connection, original.conversation_id, **changes)
-            for one in (identifier, message_id):
-                reply_states.refresh(connection, one)
+            reply_states.refresh(connection, identifier)
             return get_message(connection, identifier)
 
-    def decide(self, message_ids: Sequence[str], decision: Decision, *, author: str, note: str = "") -> None:
-        """A reviewer's decision about replies, all in one transaction."""
+    def take_back_correction(self, correction_id: str, before: Decision | Literal[""], *, author: str) -> None:
+        """Hides a correction and withdraws what was decided about it; the original has its decision of `before` again,
+        unless it got another one since, and stands where the correction stood. Raises InvalidInput if messages follow
+        the correction, or if it is none."""
+        with self._database.write() as connection:
+            correction = get_message(connection, correction_id)
+            corrects = correction.generation.get("corrects")
+            if not isinstance(corrects, str):
+                raise InvalidInput("This reply corrects none.")
+            original = get_message(connection, corrects)
+            tip = get_conversation(connection, correction.conversation_id).tip
+            on_screen = is_on_branch(connection, correction_id, tip)
+            if correction.decision:
+                self._decide(connection, correction_id, "withdraw", "", author)
+            drop_reply(connection, correction_id)
+            if original.decision == "reject":
+                self._decide(connection, original.id, before or "withdraw", "", author)
+            newest = newest_below(connection, original.conversation_id, original.id)
+            if on_screen and newest is not None:
+                change_conversation(connection, original.conversation_id, tip_id=newest)
+
+    def decide(
+        self, message_ids: Sequence[str], decision: Decision, *, author: str, note: str = ""
+    ) -> dict[str, Decision | Literal[""]]:
+        """A reviewer's decision about replies, all in one transaction. Returns what was decided before, by id."""
+        before: dict[str, Decision | Literal[""]] = {}
         with self._database.write() as connection:
             for message_id in message_ids:
-                _check_reply(get_message(connection, message_id))
-                self._add_review(connection, message_id, decision, note, author)
-                reply_states.refresh(connection, message_id)
+                message = get_message(connection, message_id)
+                _check_reply(message)
+                before.setdefault(message_id, message.decision)
+                self._decide(connection, message_id, decision, note, author)
+        return before
 
-    def count_preferences(self) -> int:
-        """How many pairs were judged."""
-        query = select(func.count()).where(FeedbackRow.preferred_over_id.is_not(None))
-        with self._database.read() as connection:
-            return connection.scalar(query) or 0
+    def decide_waiting(
+        self, asked: LogFilter, decision: Decision, *, until: str, author: str, note: str = "", limit: int = 500
+    ) -> dict[str, Decision | Literal[""]]:
+        """A decision about the worst `limit` of the replies that wait and that the filter means, in one transaction.
+        `until` is an identifier of the moment at which somebody wanted it: what came later, or was decided about since
+        (also by this), is passed over. Returns what was decided before (redact, or nothing), by id. Raises InvalidInput
+        for a filter for a decision."""
+        with self._database.write() as connection:
+            before = list_undecided(connection, asked, until, limit)
+            for message_id in before:
+                self._decide(connection, message_id, decision, note, author)
+        return before
 
-    def _add_feedback(
-        self,
-        connection: Connection,
-        message_id: str,
-        author: str,
-        *,
-        rating: Rating | None = None,
-        tags: Sequence[str] | None = None,
-        comment: str | None = None,
-        over: str | None = None,
-        pair_tags: Sequence[str] | None = None,
+    def restore_decisions(
+        self, before: Mapping[str, Decision | Literal[""]], decided: Decision, *, author: str
     ) -> None:
-        written_by = describe_writer(connection, message_id)
-        if over is not None:
-            written_by["over"] = describe_writer(connection, over)
-        if pair_tags:
-            written_by["tags"] = list(pair_tags)
-        values = {
-            "id": self._identifiers.next(),
-            "message_id": message_id,
-            "rating": rating,
-            "tags": None if tags is None else [storable(tag) for tag in tags],
-            "comment": None if comment is None else storable(comment),
-            "preferred_over_id": over,
-            "author": author,
-            "written_by": written_by,
-            "created_at": datetime.now(UTC),
-        }
-        connection.execute(insert(FeedbackRow).values(values))
+        """Takes the decision `decided` back: each reply has again what `before` says. Those that are gone, or about
+        which something else was decided since, are passed over."""
+        with self._database.write() as connection:
+            for message_id, decision in before.items():
+                if reply_states.read_judgement(connection, message_id).decision == decided:
+                    self._decide(connection, message_id, decision or "withdraw", "", author)
 
-    def _add_review(self, connection: Connection, message_id: str, decision: str, note: str, author: str) -> None:
-        values = {
-            "id": self._identifiers.next(),
-            "message_id": message_id,
-            "decision": decision,
-            "note": storable(note),
-            "author": author,
-            "written_by": describe_writer(connection, message_id),
-            "created_at": datetime.now(UTC),
-        }
-        connection.execute(insert(ReviewRow).values(values))
+    def _say(self, connection: Connection, message_id: str, author: str, words: Mapping[str, Any]) -> Message:
+        add_feedback(connection, self._identifiers, message_id, author, **words)
+        reply_states.refresh(connection, message_id)
+        return get_message(connection, message_id)
 
-
-def describe_writer(connection: Connection, message_id: str) -> dict[str, Any]:
-    """What wrote a message: model, model_version_id, template_sha, sampling, seed; author if it was a person."""
-    table = MessageRow
-    query = (
-        select(table.model_version_id, table.template_sha, table.generation, ModelVersionRow.name)
-        .outerjoin(ModelVersionRow, ModelVersionRow.id == table.model_version_id)
-        .where(table.id == message_id)
-    )
-    row = connection.execute(query).one()
-    told = {name: row.generation[name] for name in ("sampling", "seed", "author") if name in row.generation}
-    return {
-        "model": row.name or "",
-        "model_version_id": row.model_version_id,
-        "template_sha": row.template_sha,
-        **told,
-    }
-
-
-def read_history(connection: Connection, message_id: str) -> list[Opinion]:
-    """Feedback and reviews of a message, oldest first."""
-    return _read_opinions(connection, FeedbackRow.message_id == message_id, ReviewRow.message_id == message_id)
-
-
-def read_histories(connection: Connection, conversation_id: str) -> dict[str, list[Opinion]]:
-    """`read_history` of all messages of a conversation of which something was said, by their ids."""
-    said = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
-    opinions = _read_opinions(connection, FeedbackRow.message_id.in_(said), ReviewRow.message_id.in_(said))
-    found: dict[str, list[Opinion]] = {}
-    for opinion in opinions:
-        found.setdefault(opinion.message_id, []).append(opinion)
-    return found
-
-
-def _read_opinions(connection: Connection, said: Any, decided: Any) -> list[Opinion]:
-    """Feedback and reviews that meet a condition each, oldest first."""
-    opinions = [
-        Opinion(
-            id=row.id,
-            message_id=row.message_id,
-            author=row.author,
-            created=row.created_at,
-            written_by=row.written_by,
-            rating=row.rating,
-            tags=None if row.tags is None else tuple(row.tags),
-            comment=row.comment,
-            preferred_over=row.preferred_over_id,
-        )
-        for row in connection.execute(select(FeedbackRow.__table__).where(said))
-    ]
-    opinions += [
-        Opinion(
-            id=row.id,
-            message_id=row.message_id,
-            author=row.author,
-            created=row.created_at,
-            written_by=row.written_by,
-            decision=row.decision,
-            note=row.note,
-        )
-        for row in connection.execute(select(ReviewRow.__table__).where(decided))
-    ]
-    return sorted(opinions, key=lambda opinion: (opinion.created, opinion.id))
+    def _decide(self, connection: Connection, message_id: str, decision: Decision, note: str, author: str) -> None:
+        add_review(connection, self._identifiers, message_id, decision, note, author)
+        reply_states.refresh(connection, message_id)
 
 
 def _is_compared(connection: Connection, one: str, other: str) -> bool:
@@ -291,3 +243,7 @@ def _check_reply(message: Message) -> None:
         raise InvalidInput("Only a reply can be judged; this is a prompt.", hint="Give the id of the reply to it.")
     if message.status == "streaming":
         raise InvalidInput("This reply is still being written.", hint="Stop it first, or wait for its end.")
+
+
+def _is_whole(message: Message) -> bool:
+    return message.role == "assistant" and message.status == "complete"

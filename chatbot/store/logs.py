@@ -127,7 +127,8 @@ def _count(connection: Connection, conversations: Sequence[Conversation]) -> lis
             total(state.decision == "approve"),
             total(state.decision == "reject"),
         )
-        .where(state.conversation_id.in_(ids))
+        .join(message, message.id == state.message_id)
+        .where(state.conversation_id.in_(ids), message.hidden.is_(False))
         .group_by(state.conversation_id),
     )
     entries = []

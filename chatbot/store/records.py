@@ -57,5 +57,5 @@ class Message:
     siblings: int = 1
     rating: Rating = 0
     """Of a reply: the newest rating, 0 if there is none."""
-    decision: str = ""
+    decision: Decision | Literal[""] = ""
     """Of a reply: what a reviewer decided last: approve, reject, redact, or nothing."""

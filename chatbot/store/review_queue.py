@@ -5,19 +5,20 @@ The order is kept in an index, so the first page costs the same whether a hundre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
+from chatbot.errors import InvalidInput
 from chatbot.store.filters import AnySelect, LogFilter, limit_messages, list_conditions
-from chatbot.store.judgement_tables import ReplyStateRow
+from chatbot.store.judgement_tables import ReplyStateRow, ReviewRow
+from chatbot.store.records import Decision
 from chatbot.store.reply_states import Concern
 from chatbot.store.search import choose_messages
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
 
-_PAGE = 500
 _FEW = 5_000
 _DECIDED = frozenset({"approved", "rejected"})
 
@@ -48,22 +49,18 @@ class ReviewQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def each(self, asked: LogFilter) -> Iterator[list[str]]:
-        """All of `list`, in pages of ids, as they stand when each page is read: decide about a page before the next.
-        Ends at a page that comes again, because what was decided has not taken it out of the filter."""
-        before: list[str] = []
-        while (page := [entry.message_id for entry in self.list(asked, limit=_PAGE)]) and page != before:
-            yield page
-            before = page
-
     def count(self, asked: LogFilter | None = None) -> int:
         """How many `list` would give in all."""
         asked = asked or LogFilter()
         with self._database.read() as connection:
             if asked in {LogFilter(), LogFilter(state="waiting")}:
                 return _count_all(connection)
-            chosen = _choose(connection, asked).subquery()
+            chosen = choose_replies(connection, asked).subquery()
             return connection.scalar(select(func.count()).select_from(chosen)) or 0
+
+    def count_waiting(self, asked: LogFilter) -> int:
+        """How many of those that the filter means wait."""
+        return 0 if asked.state in _DECIDED else self.count(asked)
 
     def progress(self) -> Progress:
         """What was decided so far."""
@@ -82,9 +79,29 @@ class ReviewQueue:
         state = ReplyStateRow
         worst = () if asked.state in _DECIDED else (state.concern.desc(), state.badness.desc())
         with self._database.read() as connection:
-            query = _choose(connection, asked).order_by(*worst, state.message_id.desc()).limit(limit).offset(offset)
+            query = (
+                choose_replies(connection, asked).order_by(*worst, state.message_id.desc()).limit(limit).offset(offset)
+            )
             rows = connection.execute(query)
             return [QueueEntry(row.message_id, row.conversation_id, Concern(row.concern), row.badness) for row in rows]
+
+
+def list_undecided(
+    connection: Connection, asked: LogFilter, until: str, limit: int
+) -> dict[str, Decision | Literal[""]]:
+    """The worst replies that wait and that the filter means, with what was decided about them (redact, or nothing).
+    Those with an identifier above `until` are left out, and so are those with a decision above it. Raises InvalidInput
+    for a filter for a decision: what was decided does not wait."""
+    if asked.state in _DECIDED:
+        raise InvalidInput(
+            f"What is {asked.state} does not wait for a decision.", hint="Choose the replies themselves."
+        )
+    state = ReplyStateRow
+    since = select(ReviewRow.id).where(ReviewRow.message_id == state.message_id, ReviewRow.id > until)
+    query = choose_replies(connection, asked).add_columns(state.decision)
+    query = query.where(state.message_id <= until, ~since.exists())
+    query = query.order_by(state.concern.desc(), state.badness.desc(), state.message_id.desc()).limit(limit)
+    return {row.message_id: row.decision for row in connection.execute(query)}
 
 
 def _count_all(connection: Connection) -> int:
@@ -99,7 +116,7 @@ def _count_all(connection: Connection) -> int:
     return (connection.scalar(waiting) or 0) - (connection.scalar(binned) or 0)
 
 
-def _choose(connection: Connection, asked: LogFilter) -> AnySelect:
+def choose_replies(connection: Connection, asked: LogFilter) -> AnySelect:
     """The replies of the queue that the filter means, in no order.
 
     SQLite would walk the whole queue for a filter that hardly any reply meets. So the rarest condition is looked for

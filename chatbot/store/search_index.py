@@ -137,9 +137,8 @@ def rebuild(connection: Connection) -> None:
 
 def compact(connection: Connection) -> None:
     """Rewrites the index; what was removed leaves its pages and the free pages of the file. Over a million messages
-    this takes several seconds."""
+    this takes several seconds, in which nobody else can write."""
     if has_index(connection):
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
         connection.execute(_OPTIMIZE)
 
 

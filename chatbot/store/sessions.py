@@ -202,6 +202,8 @@ def _make_engine(url: URL, foreign_keys: bool) -> Engine:
         wal = sqlite3.sqlite_version_info >= _SAFE_WAL
         connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
         connection.execute("PRAGMA synchronous = FULL")
+        # Always, not only while something is forgotten: a growing reply and a renamed title free copies all the time.
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
 
     @event.listens_for(engine, "begin")

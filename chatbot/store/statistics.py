@@ -143,7 +143,7 @@ class Figures:
         total.models = sorted(figures.values(), key=lambda one: (one.name, one.number))
         for name in ("up", "down", "approved", "rejected"):
             setattr(total, name, sum(getattr(one, name) for one in total.models))
-        total.waiting = ReviewQueue(self._database).count(asked)
+        total.waiting = ReviewQueue(self._database).count_waiting(asked)
         total.lengths = _sort_lengths(sizes)
         total.days = [(day, days[day], _median(speeds[day])) for day in sorted(days)]
         return total

@@ -81,21 +81,26 @@ class Tree:
         """Hides one reply at the end of a branch. On screen comes an earlier reply to the same message, else that
         message itself. Raises NotFound, InvalidInput if the reply streams or something follows it."""
         with self._database.write() as connection:
-            message = get_message(connection, message_id)
-            _check_droppable(connection, message)
-            conversation = get_conversation(connection, message.conversation_id)
-            _set_hidden(connection, [message_id], hidden=True)
-            if is_on_branch(connection, message_id, conversation.tip):
-                others = select(func.max(MessageRow.id)).where(
-                    MessageRow.conversation_id == message.conversation_id,
-                    MessageRow.parent_id == message.parent_id,
-                    MessageRow.role == "assistant",
-                    MessageRow.hidden.is_(False),
-                )
-                other = connection.scalar(others)
-                tip = newest_below(connection, message.conversation_id, other) if other else message.parent_id
-                change_conversation(connection, message.conversation_id, tip_id=tip)
-            _touch(connection, message.conversation_id)
+            drop_reply(connection, message_id)
+
+
+def drop_reply(connection: Connection, message_id: str) -> None:
+    """`Tree.drop` within a transaction."""
+    message = get_message(connection, message_id)
+    _check_droppable(connection, message)
+    conversation = get_conversation(connection, message.conversation_id)
+    _set_hidden(connection, [message_id], hidden=True)
+    if is_on_branch(connection, message_id, conversation.tip):
+        others = select(func.max(MessageRow.id)).where(
+            MessageRow.conversation_id == message.conversation_id,
+            MessageRow.parent_id == message.parent_id,
+            MessageRow.role == "assistant",
+            MessageRow.hidden.is_(False),
+        )
+        other = connection.scalar(others)
+        tip = newest_below(connection, message.conversation_id, other) if other else message.parent_id
+        change_conversation(connection, message.conversation_id, tip_id=tip)
+    _touch(connection, message.conversation_id)
 
 
 def _check_droppable(connection: Connection, message: Message) -> None:

@@ -77,11 +77,26 @@ def test_a_damaged_index_is_told_and_made_anew(home: Home) -> None:
         assert len(store.search.find("needle")) == 1
 
 
+def test_scrubbing_rewrites_the_file(home: Home) -> None:
+    run("upgrade")
+    path = home.data / "chatbot.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        with connection:
+            connection.execute("INSERT INTO draft VALUES ('', 'zyxomatic', '2026-01-01 00:00:00.000000')")
+        with connection:
+            connection.execute("DELETE FROM draft")
+    assert b"zyxomatic" in path.read_bytes()
+    assert "Nothing of deleted or masked texts is left" in run("scrub")
+    assert b"zyxomatic" not in path.read_bytes()
+    assert json.loads(run("scrub", "--json")) == {"database": str(path)}
+
+
 def test_a_newer_database_stops_every_command_that_opens_it(home: Home) -> None:
     run("upgrade")
     with closing(sqlite3.connect(home.data / "chatbot.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '0977'")
-    for command in ("upgrade", "check", "backup", "reindex"):
+    for command in ("upgrade", "check", "backup", "reindex", "scrub"):
         with pytest.raises(DatabaseTooNew, match="0977"):
             run(command)
     assert run("path")

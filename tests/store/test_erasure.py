@@ -191,6 +191,57 @@ def test_files_of_other_databases_are_left_alone(store: Store, path: Path, tmp_p
     done = store.erasure.forget([secret])
     assert {file: file.read_bytes() for file in content} == content
     assert not set(done.backups) & set(content)
+    assert done.unreadable == (damaged,)
+
+
+def test_a_backup_that_is_finished_while_it_is_forgotten_goes_too(store: Store, path: Path) -> None:
+    secret = write_secret(store)
+    late: list[Path] = []
+
+    def finish(step: str) -> None:
+        if step == "deleting rows":
+            late.append(store.back_up())
+
+    done = store.erasure.forget([secret], finish)
+    assert done.backups == tuple(late)
+    assert done.new_backup is not None
+    assert find_secrets(path.parent) == []
+
+
+def test_a_new_backup_pushes_no_innocent_one_out(store: Store, path: Path) -> None:
+    before = store.back_up()
+    secret = write_secret(store)
+    held = [store.back_up() for _ in range(4)]
+    done = store.erasure.forget([secret])
+    assert done.backups == tuple(held)
+    assert sorted((path.parent / "backups").iterdir()) == [before, done.new_backup]
+
+
+def test_a_backup_that_cannot_be_made_stops_nothing_else(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = write_secret(store)
+    store.back_up()
+
+    def refuse(*_: object, **__: object) -> Path:
+        raise DatabaseUnwritable("No space.", hint="Free some space.")
+
+    monkeypatch.setattr("chatbot.store.erasure.back_up", refuse)
+    with pytest.raises(DatabaseUnwritable, match=r"rows are deleted.*No space.*Free some space.*`chatbot db backup`"):
+        store.erasure.forget([secret])
+    assert find_secrets(path.parent) == []
+
+
+def test_emptying_the_bin_spares_what_has_come_out_of_it(store: Store) -> None:
+    binned, back = say(store, "binned"), say(store, "back")
+    for one in (binned, back):
+        store.conversations.change(one.conversation_id, deleted=True)
+    listed = store.erasure.list_bin()
+    say(store, "more", back.conversation_id)
+    with pytest.raises(InvalidInput, match=f"{back.conversation_id} is no longer in the bin. Nothing was deleted"):
+        store.erasure.forget(listed, only_deleted=True)
+    assert store.conversations.get(binned.conversation_id).deleted
+    assert store.erasure.forget(store.erasure.list_bin(), only_deleted=True).conversations == 1
 
 
 def test_another_process_that_holds_the_file_is_named_and_a_scrub_does_the_rest(
@@ -206,25 +257,37 @@ def test_another_process_that_holds_the_file_is_named_and_a_scrub_does_the_rest(
             if step == "rewriting the file":
                 other.execute("BEGIN IMMEDIATE")
 
-        with pytest.raises(DatabaseBusy, match=str(path)):
+        with pytest.raises(DatabaseBusy, match=str(path)) as told:
             hurried.erasure.forget([secret], block)
         other.execute("ROLLBACK")
+        assert told.value.message.startswith("The rows are deleted; ")
+        assert told.value.hint.endswith("`chatbot db scrub` does the rest.")
         assert not backup.exists()
+        (new,) = (path.parent / "backups").iterdir()
+        assert not any(secret.encode() in new.read_bytes() for secret in SECRETS)
+        with closing(sqlite3.connect(new)) as copy:
+            assert copy.execute("SELECT count(*) FROM conversation WHERE id = ?", (secret,)).fetchone() == (0,)
         hurried.erasure.scrub()
     assert find_secrets(path.parent) == []
 
 
 def test_a_backup_that_cannot_be_deleted_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = write_secret(store)
-    backup = store.back_up()
+    backup, other = store.back_up(), store.back_up()
+    unlink = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
-        raise PermissionError(13, "Permission denied")
+        if self == backup:
+            raise PermissionError(13, "Permission denied")
+        unlink(self, missing_ok)
 
     with monkeypatch.context() as context:
         context.setattr(Path, "unlink", refuse)
-        with pytest.raises(DatabaseUnwritable, match=str(backup)):
+        with pytest.raises(DatabaseUnwritable, match=f"rows are deleted.*{backup} cannot be deleted"):
             store.erasure.forget([secret])
+    assert not other.exists()
+    backup.unlink()
+    assert find_secrets(backup.parent.parent) == []
 
 
 def test_a_database_in_memory_forgets_too() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import func, select
 
 from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.database import Store
+from chatbot.store.judgement_tables import FeedbackRow
 from chatbot.store.records import Message
 from chatbot.store.reply_states import Judgement
 from tests.store.sample import answer, say
@@ -22,6 +24,11 @@ def store() -> Iterator[Store]:
 @pytest.fixture
 def reply(store: Store) -> Message:
     return answer(store, say(store, "q"), "a", seed=7, sampling={"temperature": 0.5})
+
+
+def count_preferences(store: Store) -> int:
+    with store._database.read() as connection:
+        return connection.scalar(select(func.count()).where(FeedbackRow.preferred_over_id.is_not(None))) or 0
 
 
 def test_the_newest_word_on_each_question_counts(store: Store, reply: Message) -> None:
@@ -91,7 +98,7 @@ def test_a_correction_is_preferred_to_the_original_and_both_are_kept(store: Stor
     assert said.written_by["over"]["seed"] == 7
     assert store.judgements.history(reply.id)[0].note == "it was wrong"
     assert [hit.message_id for hit in store.search.find("better")] == [correction.id]
-    assert store.judgements.count_preferences() == 1
+    assert count_preferences(store) == 1
     again = store.judgements.correct(correction.id, "best", author="you")
     assert again.siblings == 3
     assert store.messages.get(correction.id).decision == "reject"
@@ -129,7 +136,7 @@ def test_prompts_and_replies_that_grow_are_not_judged(store: Store) -> None:
             store.judgements.prefer(pair[0], [pair[1]], author="me")
     with pytest.raises(InvalidInput, match="same message"):
         store.judgements.prefer(whole.id, [answer(store, say(store, "q"), "b").id], author="me")
-    assert store.judgements.count_preferences() == 0
+    assert count_preferences(store) == 0
 
 
 def test_going_on_from_a_sibling_prefers_it_once_to_each_other_whole_reply(store: Store, reply: Message) -> None:
@@ -142,18 +149,18 @@ def test_going_on_from_a_sibling_prefers_it_once_to_each_other_whole_reply(store
     store.judgements.go_on_from(cut.id, author="me")
     (said,) = store.judgements.history(second.id)
     assert (said.preferred_over, said.rating, said.tags) == (reply.id, None, None)
-    assert said.written_by["tags"] == ["implied"]
+    assert said.written_by["implied"] is True
     assert said.written_by["over"]["model"] == "m"
-    assert store.judgements.count_preferences() == 1
+    assert count_preferences(store) == 1
     third = answer(store, prompt, "d")
     store.judgements.go_on_from(third.id, author="me")
     assert {one.preferred_over for one in store.judgements.history(third.id)} == {reply.id, second.id}
     store.judgements.prefer(reply.id, [third.id, reply.id], author="me")  # said aloud it counts again
-    assert store.judgements.count_preferences() == 4
+    assert count_preferences(store) == 4
 
 
 def test_going_on_from_the_only_reply_or_from_a_prompt_says_nothing(store: Store, reply: Message) -> None:
     store.judgements.go_on_from(reply.id, author="me")
     store.replies.add_edited(reply.parent_id or "", "q2")
     store.judgements.go_on_from(reply.parent_id or "", author="me")
-    assert store.judgements.count_preferences() == 0
+    assert count_preferences(store) == 0

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import insert
 
+from chatbot.errors import InvalidInput
+from chatbot.logs.reviewing import Reviewer
 from chatbot.store import reply_states
 from chatbot.store.database import Store
 from chatbot.store.filters import LogFilter
@@ -103,15 +105,31 @@ def test_hidden_replies_and_those_of_the_bin_do_not_wait(store: Store) -> None:
     assert store.review_queue.count() == store.logs.list()[0].waiting == 2
 
 
-def test_pages_are_read_as_long_as_something_waits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.store.review_queue._PAGE", 2)
+def test_a_bulk_takes_what_waits_and_was_there_when_it_was_counted(store: Store) -> None:
+    prompt = say(store, "q")
+    needles = [answer(store, prompt, f"needle {number}") for number in range(5)]
+    answer(store, prompt, "hay")
+    store.judgements.decide([needles[0].id], "reject", author="another")
+    store.judgements.decide([needles[1].id], "redact", author="another")
+    reviewer = Reviewer(store, author="me", wanted=1)
+    until = reviewer.mark_now()
+    late = answer(store, prompt, "needle, but late")
+    assert list(reviewer.decide_all(LogFilter(text="needle"), "approve", until=until)) == [4]
+    decisions = [store.messages.get(one.id).decision for one in (*needles, late)]
+    assert decisions == ["reject", "approve", "approve", "approve", "approve", ""]
+    reviewer.undo()
+    decisions = [store.messages.get(one.id).decision for one in (*needles, late)]
+    assert decisions == ["reject", "redact", "", "", "", ""]
+    with pytest.raises(InvalidInput):
+        next(reviewer.decide_all(LogFilter(state="approved"), "reject"))
+
+
+def test_a_bulk_goes_on_until_nothing_is_left(store: Store) -> None:
     prompt = say(store, "q")
     for number in range(5):
         answer(store, prompt, f"needle {number}")
-    answer(store, prompt, "hay")
-    sizes = []
-    for page in store.review_queue.each(LogFilter(text="needle")):
-        sizes.append(len(page))
-        store.judgements.decide(page, "approve", author="me")
-    assert sizes == [2, 2, 1]
-    assert names(store) == ["hay"]
+    asked, until = LogFilter(text="needle"), store.replies.new_id()
+    steps = []
+    while done := store.judgements.decide_waiting(asked, "approve", until=until, author="me", limit=2):
+        steps.append(len(done))
+    assert steps == [2, 2, 1]

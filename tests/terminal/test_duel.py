@@ -12,7 +12,7 @@ from textual.widgets import Static
 from chatbot.engine.protocol import Finished, GenerationRequest, Piece
 from chatbot.engine.scripted import ScriptedEngine
 from chatbot.errors import EngineLost
-from chatbot.store.judgements import Opinion
+from chatbot.store.opinions import Opinion
 from chatbot.store.records import Message
 from chatbot.terminal.screens.choose import Choose
 from chatbot.terminal.screens.duel import DuelScreen

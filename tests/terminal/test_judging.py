@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from chatbot.errors import DatabaseBusy
-from chatbot.store.judgements import IMPLIED, Opinion
+from chatbot.store.opinions import Opinion
 from chatbot.store.records import Message
 from chatbot.terminal.screens.messages import _HINTS
 from chatbot.terminal.screens.remark import Remark, TagSuggester, join_tags, split_tags
@@ -38,7 +38,7 @@ def pairs(chat: Chat) -> list[tuple[str, str, bool]]:
     """(preferred, over what, whether only implied), as the texts of the replies."""
     contents = {one.id: one.content for one in siblings(chat)}
     return [
-        (contents[said.message_id], contents[said.preferred_over], IMPLIED in said.written_by.get("tags", ()))
+        (contents[said.message_id], contents[said.preferred_over], said.written_by.get("implied", False))
         for one in siblings(chat)
         for said in history(chat, one.id)
         if said.preferred_over
@@ -170,15 +170,15 @@ async def test_a_database_that_is_busy_is_told_and_the_rating_tried_again(
     async with open_chat() as chat:
         await chat.ask("Hi?")
         judgements = chat.manager.store.judgements
-        say = judgements.say
+        toggle = judgements.toggle_rating
 
         def refuse(*_: object, **__: object) -> Message:
             raise DatabaseBusy("Another process holds the database.", hint="Wait for it.")
 
-        monkeypatch.setattr(judgements, "say", refuse)
+        monkeypatch.setattr(judgements, "toggle_rating", refuse)
         await chat.press("alt+y")
         await chat.until_shown("✗ Another process holds the database.")
-        monkeypatch.setattr(judgements, "say", say)
+        monkeypatch.setattr(judgements, "toggle_rating", toggle)
         await chat.press("f5")
         await chat.until(partial(has_rating, chat, 1), "the rating")
 

@@ -53,7 +53,7 @@ def delete(
             if not chosen:
                 print_json(_nothing()) if as_json else tell("The bin is empty.")
                 return
-            _forget(log, chosen, yes, as_json)
+            _forget(log, chosen, yes, as_json, only_deleted=not identifiers)
             return
         chosen = find_conversations(log.store, identifiers or (), deleted=True if undo else None)
         changed = [log.store.conversations.change(one.id, deleted=not undo) for one in chosen]
@@ -87,7 +87,7 @@ def forget(
         _forget(log, find_conversations(log.store, identifiers), yes, as_json)
 
 
-def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool) -> None:
+def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, *, only_deleted: bool = False) -> None:
     ids = [one.id for one in chosen]
     planned = log.store.erasure.preview(ids)
     if not as_json:
@@ -96,7 +96,7 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool) 
         print_json(_to_json(ids, planned, done=False))
     confirm(f"Delete {count_of(len(ids), 'conversation')} for good? Nothing brings it back.", yes=yes)
     with show_work("deleting") as say:
-        done = log.store.erasure.forget(ids, say)
+        done = log.store.erasure.forget(ids, say, only_deleted=only_deleted)
     if as_json:
         print_json(_to_json(ids, done, done=True))
         return
@@ -104,6 +104,9 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool) 
     if done.new_backup:
         gone = count_of(len(done.backups), "backup")
         print_text(printable_line(f"{gone} that held it deleted; in their place stands {done.new_backup}"))
+    if done.unreadable:
+        names = ", ".join(map(str, done.unreadable))
+        print_text(printable_line(f"These backups cannot be read and may hold it; delete them if you can: {names}"))
     if done.descent.datasets:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.datasets)
         print_text(printable_line(f"Its items are gone from the dataset versions that held it: {names}."))
@@ -124,6 +127,8 @@ def _draw_plan(chosen: Sequence[Conversation], planned: Forgotten) -> Iterator[s
         "models": ", ".join(map(name_model, planned.descent.models)) or "none has learnt from it",
         "backups": ", ".join(path.name for path in planned.backups) or "none holds it",
     }
+    if planned.unreadable:
+        facts["unreadable"] = ", ".join(path.name for path in planned.unreadable) + " may hold it too"
     for name, value in facts.items():
         yield f"  {name:<15}{printable_line(value)}"
 
@@ -146,6 +151,7 @@ def _to_json(ids: Sequence[str], told: Forgotten, *, done: bool) -> dict[str, An
         "models": [model_to_json(one) for one in told.descent.models],
         "backups": told.backups,
         "new_backup": told.new_backup,
+        "unreadable_backups": told.unreadable,
     }
 
 

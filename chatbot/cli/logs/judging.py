@@ -35,17 +35,14 @@ def rate(
       chatbot logs rate 0192f5e0-1234-7abc up
       chatbot logs rate 0192f5e0-1234-7abc down --tag wrong --comment "It is ten minutes."
     """
-    from chatbot.logs.reviewing import clean_tags
-
     check_text(comment or "", "--comment")
     with open_log() as log:
         reply = find_reply(log.store, identifier)
-        known = log.store.judgements.get(reply.id).tags
         log.store.judgements.say(
             reply.id,
             author=log.author,
             rating=RATINGS[rating],
-            tags=clean_tags([*known, *_check_tags(tags)]) if tags else None,
+            add_tags=_check_tags(tags),
             comment=comment if comment is None else comment.strip(),
         )
         said = "has no rating now" if rating == "none" else f"is rated {rating}"
@@ -69,16 +66,11 @@ def tag(
       chatbot logs tag 0192f5e0-1234-7abc --remove short
       chatbot logs tag 0192f5e0-1234-7abc
     """
-    from chatbot.logs.reviewing import clean_tags
-
     with open_log() as log:
         reply = find_reply(log.store, identifier)
-        known = log.store.judgements.get(reply.id).tags
         added, removed = _check_tags(tags), _check_tags(remove)
         if added or removed:
-            wanted = clean_tags([one for one in (*known, *added) if one not in removed])
-            if tuple(wanted) != known:
-                log.store.judgements.say(reply.id, author=log.author, tags=wanted)
+            log.store.judgements.change_tags(reply.id, added, removed, author=log.author)
         now = log.store.judgements.get(reply.id).tags
         _tell(log, reply.id, "\n".join(printable_line(one) for one in now), as_json)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatbot.cli.logs.describing import shorten
+from chatbot.cli.logs.describing import dataset_to_json, list_datasets, list_models, model_to_json, shorten
 from chatbot.cli.logs.filters import Filters, with_filters
 from chatbot.cli.logs.finding import Log, find_either, open_log
 from chatbot.cli.logs.listing import draw_snippet
@@ -26,11 +26,13 @@ from chatbot.cli.logs.printing import (
     tell,
 )
 from chatbot.cli.logs.waiting import show_bar, show_work
+from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.logs.redacting import RedactionPreview
     from chatbot.logs.redaction import Finding, Redactor
+    from chatbot.store.lineage import Descent
 
 _AROUND = 60  # characters shown on each side of a finding
 
@@ -66,6 +68,7 @@ def redact(
       chatbot logs redact --all --json | jq .counts
     """
     from chatbot.logs.redacting import apply_redaction
+    from chatbot.store.erasure import join_descents
 
     if not identifiers and asked.is_empty and not every:
         raise typer.BadParameter("Name conversations, or give filters, or --all.")
@@ -85,23 +88,27 @@ def redact(
         if masked:
             confirm("Mask all of it? The originals are overwritten.", yes=yes)
             with show_work("masking") as say:
+                done: list[str] = []
                 try:
                     for preview in previews:
                         apply_redaction(log.store, preview, author=log.author)
+                        done.append(preview.conversation_id)
+                except ChatbotError as error:
+                    raise _tell_progress(error, preview.conversation_id, done, len(previews)) from error
                 finally:
-                    say("rewriting the search index")
+                    say("rewriting the search index and the file")
                     log.store.redactions.compact()
+        taught = [preview.conversation_id for preview in previews if preview.changes_training]
+        descent = join_descents([log.store.lineage.of_conversation(one) for one in taught])
         backups = log.store.redactions.backups() if masked else []
         if as_json:
             found = [_to_json(log, redactor, preview) for preview in previews]
-            print_json({"masked": masked, "counts": counts, "conversations": found, "backups": backups})
+            datasets, models = map(dataset_to_json, descent.datasets), map(model_to_json, descent.models)
+            told = {"masked": masked, "counts": counts, "conversations": found, "backups": backups}
+            print_json(told | {"datasets": list(datasets), "models": list(models)})
             return
     if masked:
-        told = [
-            "Masked.",
-            *(["These backups may still hold the originals; delete them if you can:"] if backups else []),
-        ]
-        print_text("\n".join([*told, *(f"  {printable_line(str(path))}" for path in backups)]))
+        print_text("\n".join(_describe_done(descent, backups)))
     elif previews:
         tell("Nothing was changed. Give --yes to mask it.")
 
@@ -135,12 +142,8 @@ def _list_places(redactor: Redactor, preview: RedactionPreview) -> Iterator[tupl
     """(where, the message's id, the text, what was found in it)."""
     for message, findings in preview.messages:
         yield message.role, message.id, message.content, findings
-    places = {"title": preview.title, "system prompt": preview.system_prompt}
-    for where, text in places.items():
-        if text is not None:
-            yield where, "", text.old, redactor.find(text.old)
-    for comment in preview.comments.values():
-        yield "comment", "", comment.old, redactor.find(comment.old)
+    for where, text in preview.list_beside():
+        yield where, "", text.old, redactor.find(text.old)
 
 
 def _draw(log: Log, redactor: Redactor, preview: RedactionPreview) -> Iterator[str]:
@@ -167,6 +170,27 @@ def _describe(counts: Counter[str], conversations: int) -> str:
         return "Nothing was found to mask."
     found = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
     return f"In {count_of(conversations, 'conversation')}: {found}."
+
+
+def _describe_done(descent: Descent, backups: Sequence[Path]) -> Iterator[str]:
+    yield "Masked."
+    if descent.datasets:
+        names = list_datasets(descent.datasets)
+        yield printable_line(f"These dataset versions were made from the old text: {names}. Make them again.")
+    if descent.models:
+        yield printable_line(
+            f"Stale, because they learnt the old text: {list_models(descent.models)}. Train them again."
+        )
+    if backups:
+        yield "These backups may still hold the originals; delete them if you can:"
+        yield from (f"  {printable_line(str(path))}" for path in backups)
+
+
+def _tell_progress(error: ChatbotError, failed: str, done: Sequence[str], count: int) -> ChatbotError:
+    """The error of one of several conversations, with what was masked before it."""
+    masked = f"Masked before it: {', '.join(done)}." if done else "Nothing was masked before it."
+    message = f"{failed}: {error.message} {masked} Left: {count - len(done):,} of {count:,}."
+    return type(error)(message, hint=error.hint)
 
 
 def _to_json(log: Log, redactor: Redactor, preview: RedactionPreview) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def review(
     approve: Annotated[bool, typer.Option("--approve", help="They may train.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="They may not.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what was decided about these IDs.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")] = "",
     yes: Yes = False,
     asked: Filters,
@@ -61,10 +62,12 @@ def review(
         raise typer.BadParameter("--approve, --reject and --withdraw exclude each other.")
     if identifiers and not chosen:
         raise typer.BadParameter("Say what to do with them: --approve, --reject or --withdraw.")
-    if identifiers and not asked.is_empty:
+    if identifiers and (every or not asked.is_empty):
         raise typer.BadParameter("Give IDs or filters, not both.")
     if withdraw and not identifiers:
         raise typer.BadParameter("--withdraw needs the IDs of replies.")
+    if chosen and not identifiers and asked.is_empty and not every:
+        raise typer.BadParameter("Name replies, or give filters, or --all.")
     check_text(note, "--note")
     with open_log() as log:
         reviewer = Reviewer(log.store, author=log.author, wanted=log.settings.review.wanted)
@@ -99,9 +102,9 @@ def _show_queue(log: Log, reviewer: Reviewer, asked: LogFilter, limit: int, offs
         for reply, why in zip(replies, concerns, strict=True)
     ]
     print_text("\n" + "\n".join(lay_out(["ID", "WHY", "MODEL", "REPLY"], rows, flexible=3, limits={1: 20, 2: 14})))
-    left = log.store.review_queue.count(asked) - offset - len(replies)
-    if left > 0:
-        tell(f"{left:,} more wait. `chatbot review` goes through them.")
+    waiting = log.store.review_queue.count_waiting(asked) - offset - len(replies)
+    if waiting > 0:
+        tell(f"{waiting:,} more wait. `chatbot review` goes through them.")
 
 
 def _decide_these(log: Log, replies: Sequence[Message], decision: Decision, note: str, yes: bool) -> int:
@@ -114,16 +117,16 @@ def _decide_all(log: Log, reviewer: Reviewer, asked: LogFilter, decision: Decisi
     """A page at a time: a stop in between keeps what was decided."""
     if asked.state not in {"", "waiting"}:
         raise InvalidInput(f"What is {asked.state} does not wait for a decision.", hint="Give the IDs of the replies.")
+    until = reviewer.mark_now()
     count = log.store.review_queue.count(asked)
     if not count:
         return 0
     confirm(f"{decision.capitalize()} {count_of(count, 'reply', 'replies')} unread?", yes=yes)
     done = 0
     with show_bar(f"{decision.capitalize()}", count, delay=0.5) as bar:
-        for page in log.store.review_queue.each(asked):
-            log.store.judgements.decide(page, decision, author=reviewer.author, note=note or "by filter")
-            done += len(page)
-            bar.advance(len(page))
+        for added in reviewer.decide_all(asked, decision, until=until, note=note or "by filter"):
+            done += added
+            bar.advance(added)
     return done
 
 

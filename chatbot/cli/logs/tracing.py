@@ -102,7 +102,7 @@ def _show_said(log: Log, found: Conversation | Message, as_json: bool) -> None:
 
 def _find_writers(log: Log, replies: Sequence[Message]) -> list[_Written]:
     """The store's records of messages name the model only; its version and template stand in the rows."""
-    from chatbot.store.judgements import describe_writer
+    from chatbot.store.opinions import describe_writer
 
     with log.read() as connection:
         told = [describe_writer(connection, reply.id) for reply in replies]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatbot.terminal.actions import show_keys
-from chatbot.terminal.screens.judging import JudgingActions, put_on_screen
+from chatbot.terminal.screens.judging import JudgingActions
 from chatbot.terminal.widgets.correction import CorrectionEditor
 from chatbot.text import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chatbot.store.records import Message
 
 _WHILE_CORRECTING = frozenset(
@@ -91,19 +93,13 @@ class CorrectionActions(JudgingActions):
             return
         original, author, store = editor.message, self.settings.review.signature, self.store
 
-        def correct() -> tuple[Message, str]:
+        def correct() -> tuple[Message, Callable[[], None]]:
             before = store.messages.get(original.id).decision
-            return store.judgements.correct(original.id, storable(text), author=author), before
+            made = store.judgements.correct(original.id, storable(text), author=author)
+            return made, lambda: store.judgements.take_back_correction(made.id, before, author=author)
 
-        correction, decision = await self.call(correct)
+        correction, drop = await self.call(correct)
         await self.close_correction()
-
-        def drop() -> None:
-            store.tree.drop(correction.id)
-            store.judgements.decide([original.id], decision or "withdraw", author=author)  # type: ignore[arg-type]
-            shown = store.messages.transcript(original.conversation_id, limit=1)
-            if shown and shown[0].parent_id == original.parent_id:
-                put_on_screen(store, original.id, in_place_of=shown[0].id)
 
         async def take_back() -> None:
             await self.call(drop)

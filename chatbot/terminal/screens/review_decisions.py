@@ -87,6 +87,7 @@ class Decisions(ReviewBase):
         walk = self.walk
         if walk is None:
             return
+        until = walk.reviewer.mark_now()
         count = await self.call(walk.store.review_queue.count, walk.asked)
         if not count:
             self.tell("Nothing waits that this filter means." if self.filter_line else "Nothing waits.")
@@ -96,12 +97,12 @@ class Decisions(ReviewBase):
         question = f"Approve {replies} at once, read or not? They train then. {which}"
         choices = [("", "No, leave them in the queue"), ("yes", f"Yes, approve {replies}")]
         if await self.app.push_screen_wait(Choose(question, choices)) == "yes":
-            await self._approve_all(walk, count)
+            await self._approve_all(walk, count, until)
 
-    async def _approve_all(self, walk: ReviewWalk, count: int) -> None:
+    async def _approve_all(self, walk: ReviewWalk, count: int, until: str) -> None:
         """Page by page, so that the screen lives and Esc can stop it; what was approved until then stays and is taken
         back as one step."""
-        pages = walk.reviewer.approve_all(walk.asked)
+        pages = walk.reviewer.decide_all(walk.asked, "approve", until=until)
         done = steps = 0
         self.working, self.stopping = True, False
         try:

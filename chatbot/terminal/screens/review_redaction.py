@@ -98,7 +98,7 @@ class RedactionScreen(ModalScreen[bool]):
 
 
 def _describe_extent(backups: int) -> str:
-    text = "The whole conversation was searched: every branch, the title, the system prompt, the comments."
+    text = "The whole conversation was searched: every branch, title, system prompt, draft, comments and tags."
     if backups:
         text += f" The {'backup keeps' if backups == 1 else f'{backups} backups keep'} the old text."
     return text
@@ -165,14 +165,10 @@ def list_changes(
     preview: RedactionPreview, find: Callable[[str], Iterable[Finding]], reply_id: str
 ) -> Iterator[Change]:
     """Every finding of a preview with what stands around it, safe to show."""
-    texts: list[tuple[str, str, Iterable[Finding]]] = []
-    for name, replacement in (("Title", preview.title), ("System prompt", preview.system_prompt)):
-        if replacement is not None:
-            texts.append((name, replacement.old, find(replacement.old)))
+    texts = [(where.capitalize(), text.old, find(text.old)) for where, text in preview.list_beside()]
     for message, found in preview.messages:
         where = "Prompt" if message.role == "user" else "This reply" if message.id == reply_id else "Reply"
         texts.append((f"{where}, {message.created.astimezone():%d %b %H:%M}", message.content, found))
-    texts += [("Comment", replacement.old, find(replacement.old)) for replacement in preview.comments.values()]
     for where, text, findings in texts:
         for finding in findings:
             yield _describe_change(where, text, finding)

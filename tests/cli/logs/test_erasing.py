@@ -124,6 +124,17 @@ def test_forgetting_deletes_everywhere_and_names_what_is_stale(trained: Store, h
     assert again[0]["messages"] == []
 
 
+def test_a_backup_that_cannot_be_read_is_named(log: Store, home: Home) -> None:
+    folder = home.data / "backups"
+    folder.mkdir(exist_ok=True)
+    damaged = folder / "chatbot-20250101T000000.000000Z.db"
+    damaged.write_bytes(b"no database at all")
+    assert f"{damaged.name} may hold it too" in " ".join(run("forget", EGGS).out.split())
+    done = run("forget", EGGS, "--yes")
+    assert "cannot be read and may hold it" in done.out
+    assert str(damaged) in done.out
+
+
 def test_forgetting_tells_all_of_it_in_json(trained: Store) -> None:
     told = run("forget", EGGS, "--yes", "--json").json
     assert told["forgotten"] is True
