@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
@@ -159,8 +160,51 @@ def test_going_on_from_a_sibling_prefers_it_once_to_each_other_whole_reply(store
     assert count_preferences(store) == 4
 
 
+def test_going_on_beside_a_reply_that_is_still_written_compares_the_others(store: Store, reply: Message) -> None:
+    prompt = store.messages.get(reply.parent_id or "")
+    chosen = answer(store, prompt, "b")
+    version = store.model_versions.find_or_add_base("m", sha256="", template_sha="", path="")
+    store.replies.start(store.replies.new_id(), prompt.id, version, "", {})
+    store.judgements.go_on_from(chosen.id, author="me")
+    assert [one.preferred_over for one in store.judgements.history(chosen.id)] == [reply.id]
+
+
 def test_going_on_from_the_only_reply_or_from_a_prompt_says_nothing(store: Store, reply: Message) -> None:
     store.judgements.go_on_from(reply.id, author="me")
     store.replies.add_edited(reply.parent_id or "", "q2")
     store.judgements.go_on_from(reply.parent_id or "", author="me")
     assert count_preferences(store) == 0
+
+
+def test_two_that_tag_at_once_lose_nothing(store: Store, reply: Message) -> None:
+    def tag(name: str) -> None:
+        for number in range(8):
+            store.judgements.change_tags(reply.id, [f"{name}{number}"], [], author=name)
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(tag, "ab"))
+    assert len(store.judgements.get(reply.id).tags) == 16
+
+
+def test_tags_are_changed_within_their_bounds(store: Store, reply: Message) -> None:
+    store.judgements.change_tags(reply.id, [" a ", "b"], [], author="me")
+    store.judgements.change_tags(reply.id, ["b", "c"], ["a", "absent"], author="me")
+    assert store.judgements.get(reply.id).tags == ("b", "c")
+    store.judgements.change_tags(reply.id, ["b"], ["absent"], author="me")
+    assert len(store.judgements.history(reply.id)) == 2
+    for tags in (["x" * 41], ["\x1b"], [str(number) for number in range(19)]):
+        with pytest.raises(InvalidInput):
+            store.judgements.change_tags(reply.id, tags, [], author="me")
+        with pytest.raises(InvalidInput):
+            store.judgements.say(reply.id, author="me", rating=1, add_tags=tags)
+    assert store.judgements.get(reply.id) == Judgement(tags=("b", "c"))
+
+
+def test_a_rating_that_is_given_twice_is_taken_back(store: Store, reply: Message) -> None:
+    toggled = [store.judgements.toggle_rating(reply.id, rating, author="me") for rating in (1, -1, -1)]
+    assert [(said.rating, before) for said, before in toggled] == [(1, 0), (-1, 1), (0, -1)]
+
+
+def test_only_a_correction_is_taken_back_as_one(store: Store, reply: Message) -> None:
+    with pytest.raises(InvalidInput, match="corrects none"):
+        store.judgements.take_back_correction(reply.id, "", author="me")

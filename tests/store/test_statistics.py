@@ -44,6 +44,8 @@ def test_figures_by_model_by_length_and_by_day() -> None:
         days = [NOW.date() + timedelta(days=day) for day in range(3)]
         assert found.days == [(days[0], 3, 20), (days[1], 1, None), (days[2], 1, None)]
         assert store.figures.collect(LogFilter(model="small")).replies == 2
+        for state, waiting in (("approved", 0), ("rejected", 0), ("waiting", 2)):
+            assert store.figures.collect(LogFilter(state=state)).waiting == waiting  # type: ignore[arg-type]  # Literal
         assert store.figures.collect(LogFilter(text="needle")).prompts == 1
         assert store.figures.collect(LogFilter(text="needle")).replies == 0
 

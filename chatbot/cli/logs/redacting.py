@@ -58,7 +58,7 @@ def redact(
     """Masks personal data: e-mail and IP addresses, phone, card and account numbers, secrets, given names.
 
     Shows what it would mask, then asks; without a terminal nothing changes unless you give --yes. The originals are
-    overwritten. Masked replies wait for a review again.
+    overwritten. Masked replies, and approved ones below masked words, wait for a review again.
 
     Examples:
 

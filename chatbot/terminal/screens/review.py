@@ -217,16 +217,16 @@ class ReviewScreen(Showing):
         self.dismiss(conversation_id)
 
     async def leave(self) -> ChatbotError | None:
-        """What is to be done before the screen goes: after a redaction the search index is rewritten. Returns what is
+        """What is to be done before the screen goes: after a redaction the database is rewritten. Returns what is
         to be said afterwards."""
         self.stopping = True
         if self.redacted and self.walk is not None:
             self.redacted = False
-            word = "Rewriting the search index, so that what was masked is no longer in it…"
+            word = "Rewriting the database, so that what was masked is no longer in it…"
             try:
                 await self.call_with_word(word, self.walk.store.redactions.compact)
             except ChatbotError as error:
-                message = f"The search index could not be rewritten: {error.message}"
+                message = f"The database could not be rewritten: {error.message}"
                 return type(error)(message, hint=error.hint)
         return self.failure
 

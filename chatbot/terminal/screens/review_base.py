@@ -57,7 +57,7 @@ class ReviewBase(Screen[str]):
         self.drafts: dict[str, str] = {}
         """Corrections that were left unfinished, by reply."""
         self.redacted = False
-        """Whether the search index must be rewritten before the review is left."""
+        """Whether the database must be rewritten before the review is left."""
         self.stopping = False
         """Set to stop what goes through many replies."""
         self.working = False

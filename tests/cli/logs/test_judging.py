@@ -105,7 +105,7 @@ def test_decisions_about_ids_are_made_and_withdrawn(log: Store) -> None:
 
 
 def test_without_a_terminal_a_decision_needs_yes(log: Store) -> None:
-    for arguments in (["--approve"], ["--reject", PAN]):
+    for arguments in (["--approve", "--all"], ["--reject", PAN]):
         done = run("review", *arguments)
         assert done.code == 8
         assert "--yes" in done.err
@@ -114,10 +114,26 @@ def test_without_a_terminal_a_decision_needs_yes(log: Store) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--approve", "--reject"], [PAN], ["--withdraw"], ["--approve", PAN, "--rating", "up"]],
+    [
+        ["--approve", "--reject"],
+        [PAN],
+        ["--withdraw"],
+        ["--approve", PAN, "--rating", "up"],
+        ["--approve", PAN, "--all"],
+        ["--approve"],  # everything is meant only if it is said
+        ["--reject"],
+    ],
 )
 def test_contradictions_are_wrong_usage(log: Store, arguments: list[str]) -> None:
     assert run("review", *arguments, "--yes").code == 2
+
+
+def test_all_that_waits_is_decided_about_if_it_is_asked_for(log: Store) -> None:
+    assert run("review", "--reject", "--all", "--note", "spam", "--yes", "--json").json["replies"] == 6
+    assert log.review_queue.progress().waiting == 0
+    assert log.judgements.history(PAN)[-1].note == "spam"
+    done = run("review", "--state", "rejected", "-n", "1")
+    assert "wait." not in done.err
 
 
 def test_what_is_decided_cannot_be_meant_by_a_bulk_decision(log: Store) -> None:
