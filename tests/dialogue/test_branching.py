@@ -13,7 +13,7 @@ from chatbot.dialogue.events import ReplyEnded, ReplyStarted, TextAdded, TurnEve
 from chatbot.dialogue.manager import Manager, Sampling
 from chatbot.engine.protocol import Piece, TokenLogprob
 from chatbot.engine.scripted import ScriptedEngine
-from chatbot.errors import EngineLost, InvalidInput
+from chatbot.errors import ChatbotError, DatabaseBusy, EngineLost, InvalidInput, NotFound
 from chatbot.store.migrations import open_upgraded
 from chatbot.store.records import Message
 
@@ -199,4 +199,19 @@ async def test_how_repetitive_the_text_is_stands_with_the_reply(home: Home) -> N
     with pytest.raises(EngineLost):
         await finish(manager.regenerate(reply.id))
     assert "compression_ratio" not in manager.transcript(reply.conversation_id)[-1].generation
+    await manager.close()
+
+
+@pytest.mark.parametrize("error", [DatabaseBusy("busy"), InvalidInput("streams"), NotFound("gone")], ids=str)
+async def test_a_preference_that_cannot_be_noted_costs_no_turn(
+    home: Home, monkeypatch: pytest.MonkeyPatch, error: ChatbotError
+) -> None:
+    manager, _ = make_manager(home, [["first"], ["second"]])
+    reply = await finish(manager.reply(None, "Hi?"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(manager.store.judgements, "go_on_from", refuse)
+    assert (await finish(manager.reply(reply.conversation_id, "And?"))).content == "second"
     await manager.close()
