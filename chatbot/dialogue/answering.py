@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from chatbot.config import Home, Settings, hide_password
 from chatbot.dialogue.counting import EstimatingCounter, ExactCounter, TokenCounter
+from chatbot.engine.choice import Choice, read_choice
 from chatbot.engine.protocol import Engine
 from chatbot.errors import EngineError, ModelNotFound
 from chatbot.models.library import ModelFolder, ModelLibrary
@@ -30,6 +31,8 @@ class AnsweringModel:
     window: int
     """Tokens."""
     counter: TokenCounter
+    choice: Choice | None = None
+    """The sampling that the model itself recommends; None for one of a remote server, which does not say."""
 
 
 class Answering:
@@ -83,7 +86,8 @@ class Answering:
             name, sha256=folder.sha256, template_sha=folder.template_sha, path=str(folder.path)
         )
         window = min(folder.context, self._settings.engine.context or folder.context)
-        return AnsweringModel(name, version, folder.template_sha, window, self._counter(folder))
+        choice = read_choice(folder.path)
+        return AnsweringModel(name, version, folder.template_sha, window, self._counter(folder), choice)
 
     def _counter(self, folder: ModelFolder) -> ExactCounter:
         if folder.sha256 not in self._counters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -18,6 +18,7 @@ from chatbot.dialogue.sampling import read_sampling
 from chatbot.dialogue.titles import make_title
 from chatbot.dialogue.turn import ReplyPlan, describe_sampling
 from chatbot.dialogue.window import START, fit
+from chatbot.engine.choice import settle
 from chatbot.engine.protocol import GenerationRequest, Sampling
 from chatbot.errors import InvalidInput, NotFound, StoreError
 from chatbot.store.database import Store
@@ -132,6 +133,8 @@ class Planner:
             "left_out": left_out,
             START: context.start,
         }
+        if answering.choice is not None:
+            generation["drawn_with"] = asdict(settle(sampling, answering.choice))
         if beginning:
             generation |= {"branched_from": branched_from, "from_character": len(beginning)}
         if continues:

@@ -17,9 +17,9 @@ from chatbot.text import printable_line
 if TYPE_CHECKING:
     import torch
 
+    from chatbot.engine.choice import Choice
     from chatbot.engine.generation import Decoder
     from chatbot.engine.prefix_cache import PrefixCache
-    from chatbot.engine.sampling import Choice
     from chatbot.models.library import ModelFolder
     from chatbot.models.template import ChatTemplate
 
@@ -87,10 +87,10 @@ def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
 
     Raises ModelDamaged, ModelRefused, OutOfMemory or EngineUnavailable.
     """
+    from chatbot.engine.choice import read_choice
     from chatbot.engine.generation import Decoder
     from chatbot.engine.kv_cache import make_cache
     from chatbot.engine.prefix_cache import PrefixCache
-    from chatbot.engine.sampling import read_choice
 
     device, dtype = choose_device(settings)
     template = folder.load_template()

@@ -233,9 +233,10 @@ def _reply(model: LoadedModel, prompt: list[int], request: GenerationRequest) ->
 
     When it ends or is closed, the KV cache goes back for the next turn.
     """
+    from chatbot.engine.choice import settle
     from chatbot.engine.generation import generate
     from chatbot.engine.reply_text import ReplyText
-    from chatbot.engine.sampling import Sampler, settle
+    from chatbot.engine.sampling import Sampler
 
     sampling = request.sampling
     limit = min(sampling.max_tokens or model.context, model.context - len(prompt))

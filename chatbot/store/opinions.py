@@ -101,7 +101,8 @@ def add_review(
 
 
 def describe_writer(connection: Connection, message_id: str) -> dict[str, Any]:
-    """What wrote a message: model, model_version_id, template_sha, sampling, seed; author if it was a person."""
+    """What wrote a message: model, model_version_id, template_sha, sampling, seed; author if it was a person. The
+    sampling is whole, as far as it is known: what was set, and what the model's own defaults were at that time."""
     table = MessageRow
     query = (
         select(table.model_version_id, table.template_sha, table.generation, ModelVersionRow.name)
@@ -109,7 +110,10 @@ def describe_writer(connection: Connection, message_id: str) -> dict[str, Any]:
         .where(table.id == message_id)
     )
     row = connection.execute(query).one()
-    told = {name: row.generation[name] for name in ("sampling", "seed", "author") if name in row.generation}
+    told = {name: row.generation[name] for name in ("seed", "author") if name in row.generation}
+    parts = [row.generation.get(name) for name in ("drawn_with", "sampling")]
+    if any(isinstance(part, dict) for part in parts):
+        told["sampling"] = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
     return {
         "model": row.name or "",
         "model_version_id": row.model_version_id,

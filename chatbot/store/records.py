@@ -49,9 +49,9 @@ class Message:
     model: str = ""
     """The name of the model version that wrote it."""
     generation: Mapping[str, Any] = field(default_factory=dict)
-    """Of a reply: seed, sampling, prompt_tokens, completion_tokens, cached_tokens, window, left_out,
-    time_to_first_token (seconds), tokens_per_second, mean_logprob, compression_ratio; of one that began as another:
-    branched_from, from_character; of a person's: author, corrects."""
+    """Of a reply: seed, sampling (what was set), drawn_with (the whole of it, defaults too), prompt_tokens,
+    completion_tokens, cached_tokens, window, left_out, time_to_first_token (seconds), tokens_per_second, mean_logprob,
+    compression_ratio; of one that began as another: branched_from, from_character; of a person's: author, corrects."""
     sibling: int = 1
     """Which of `siblings` alternatives this is, from 1."""
     siblings: int = 1

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from chatbot.engine.choice import Choice, read_choice, settle
 from chatbot.engine.protocol import Sampling
-from chatbot.engine.sampling import Choice, Sampler, find_candidates, read_choice, read_logprobs, settle
+from chatbot.engine.sampling import Sampler, find_candidates, read_logprobs
 from chatbot.errors import EngineError
 
 CHOICES = [

@@ -13,11 +13,12 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from chatbot.config import EngineSettings
+from chatbot.engine.choice import Choice
 from chatbot.engine.generation import generate, score
 from chatbot.engine.kv_cache import make_cache
 from chatbot.engine.loading import LoadedModel, load_model
 from chatbot.engine.protocol import Finished, GenerationRequest, Sampling, TokenLogprob
-from chatbot.engine.sampling import Choice, Sampler
+from chatbot.engine.sampling import Sampler
 from chatbot.engine.scoring import split_reply
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.errors import ModelNotFound, RequestRefused

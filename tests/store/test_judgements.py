@@ -208,3 +208,13 @@ def test_a_rating_that_is_given_twice_is_taken_back(store: Store, reply: Message
 def test_only_a_correction_is_taken_back_as_one(store: Store, reply: Message) -> None:
     with pytest.raises(InvalidInput, match="corrects none"):
         store.judgements.take_back_correction(reply.id, "", author="me")
+
+
+def test_a_judgement_keeps_the_whole_sampling_not_only_what_was_set(store: Store) -> None:
+    drawn = {"temperature": 0.7, "top_p": 0.9, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+    reply = answer(
+        store, say(store, "q"), "a", seed=7, sampling={"temperature": 0.2, "max_tokens": 9}, drawn_with=drawn
+    )
+    store.judgements.say(reply.id, author="me", rating=1)
+    [said] = store.judgements.history(reply.id)
+    assert said.written_by["sampling"] == {**drawn, "temperature": 0.2, "max_tokens": 9}
