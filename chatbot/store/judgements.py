@@ -132,6 +132,10 @@ class Judgements:
                 raise InvalidInput("A correction cannot be empty.", hint="Reject the reply instead.")
             if content == original.content:
                 raise InvalidInput("The correction says what the reply says already.")
+            for other_id in list_siblings(connection, original.conversation_id, original.parent_id):
+                other = get_message(connection, other_id)
+                if other.content == content and other.generation.get("corrects") == message_id:
+                    raise InvalidInput("The reply has been corrected so already.", hint="Nothing is changed.")
             identifier, now = self._identifiers.next(), datetime.now(UTC)
             connection.execute(
                 insert(MessageRow).values(

@@ -218,3 +218,10 @@ def test_a_judgement_keeps_the_whole_sampling_not_only_what_was_set(store: Store
     store.judgements.say(reply.id, author="me", rating=1)
     [said] = store.judgements.history(reply.id)
     assert said.written_by["sampling"] == {**drawn, "temperature": 0.2, "max_tokens": 9}
+
+
+def test_the_same_correction_twice_is_one(store: Store, reply: Message) -> None:
+    store.judgements.correct(reply.id, "as it should be", author="me", approve=True)
+    with pytest.raises(InvalidInput, match="already"):
+        store.judgements.correct(reply.id, "as it should be", author="me", approve=True)
+    assert store.review_queue.progress().approved == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 
@@ -12,6 +13,7 @@ import pytest
 from chatbot.config import Home, Settings
 from chatbot.dialogue.manager import Manager
 from chatbot.errors import DatabaseBusy, DatabaseTooNew
+from chatbot.logs.reviewing import ReviewItem
 from chatbot.store.records import Message
 from chatbot.terminal.screens import review_walk
 from chatbot.terminal.screens.review import ReviewScreen
@@ -407,6 +409,42 @@ async def test_a_reply_that_is_gone_is_passed_over(home: Home) -> None:
         review.store.erasure.forget([cut.conversation_id])
         await review.do("a")
         await review.until_reply("Plain.")
+
+
+async def test_a_reply_that_was_forgotten_elsewhere_leaves_the_sight(home: Home) -> None:
+    down, _, _ = fill(home)
+    async with open_review(home) as review:
+        await review.until_reply("Sydney.")
+        review.store.erasure.forget([down.conversation_id])
+        await review.press("a")
+        await review.until_reply("Cut of")
+        assert "Sydney" not in review.shown
+        assert review.screen.retrying is None
+        await review.until_shown("2 wait")
+
+
+async def test_a_line_that_is_opened_while_the_queue_is_read_keeps_its_keys(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(home)
+    async with open_review(home) as review:
+        assert review.screen.walk is not None
+        read, go_on = review.screen.walk.open, threading.Event()
+
+        def read_slowly() -> ReviewItem | None:
+            go_on.wait(10)
+            return read()
+
+        await review.press("f")
+        await review.until(lambda: review.screen.line.input.has_focus, "the line")
+        review.screen.line.input.value = "status:complete plain"
+        monkeypatch.setattr(review.screen.walk, "open", read_slowly)
+        await review.press("enter", "f")
+        await review.until(lambda: review.screen.line.input.has_focus, "the line again")
+        go_on.set()
+        await review.until_reply("Plain.")
+        assert review.screen.line.input.has_focus
+        await review.until_shown("Enter keep")
 
 
 async def test_a_database_that_does_not_open_is_told_and_can_be_tried_again(home: Home) -> None:

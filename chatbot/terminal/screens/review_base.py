@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from textual.screen import Screen
 
-from chatbot.errors import ChatbotError
+from chatbot.errors import ChatbotError, InvalidInput, NotFound
 from chatbot.terminal.screens.review_keys import END_HINTS, list_hints
 from chatbot.terminal.widgets.notices import Notice
 from chatbot.terminal.widgets.review_form import ReviewForm
@@ -127,7 +127,8 @@ class ReviewBase(Screen[str]):
                 try:
                     await work()
                 except ChatbotError as error:
-                    self.fail(error, work)
+                    # What cannot be done will not be done by trying again.
+                    self.fail(error, None if isinstance(error, InvalidInput) else work)
 
         self.run_worker(run(), group="review", exit_on_error=True)
 
@@ -139,8 +140,14 @@ class ReviewBase(Screen[str]):
             return
 
         async def run() -> None:
-            if self.item is not None and self.item.reply.id == item.reply.id:
+            if self.item is None or self.item.reply.id != item.reply.id:
+                return
+            try:
                 await work(walk, self.item)
+            except NotFound:  # forgotten by another program: it must not stay in sight, nor be asked for again
+                await self.show_item(await self.call(walk.open))
+                await self.show_progress()
+                self.tell("This reply is gone: it was forgotten elsewhere.")
 
         self.attempt(run)
 

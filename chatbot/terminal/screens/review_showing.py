@@ -37,9 +37,10 @@ class Showing(Redacting):
                     view.set_class(view.message.id == item.reply.id, "-reviewed")
             self.item = item  # only now: until it is in sight, no key is about it
             self.call_after_refresh(self._scroll_to_reply)
-            if not self.queue_list.has_focus:
+            if not self.queue_list.has_focus and not self.form:
                 self.set_focus(transcript)
-        self.show_hints()
+        if not self.form:  # a line that was opened while the queue was read keeps its keys
+            self.show_hints()
 
     def _show_around(self, item: ReviewItem) -> None:
         self._show_reply(True)
@@ -53,7 +54,8 @@ class Showing(Redacting):
         self._show_reply(False)
         told = describe_end(walk, await self.call(walk.reviewer.progress), self.filter_line)
         self.query_one("#nothing", Static).update(told)
-        self.set_focus(None)
+        if not self.form:
+            self.set_focus(None)
 
     def _show_reply(self, shown: bool) -> None:
         self.show_list()
