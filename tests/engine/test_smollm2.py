@@ -82,22 +82,19 @@ async def test_greedy_text_is_that_of_transformers(smollm2: Path, engine: TorchE
 async def test_leaving_stops_a_long_prompt(smollm2: Path, engine: TorchEngine) -> None:
     """A prompt that takes many seconds: from cancelling to the end of the last step in less than 200 ms."""
     await read(engine, ask(smollm2, "Hi", max_tokens=2))
-    for attempt in range(3):  # a neighbour of this machine may hold one of them up, not all
-        asking = asyncio.create_task(read(engine, ask(smollm2, f"{attempt}. {LONG}")))
-        begun = engine.steps_done
-        while engine.steps_done < begun + 5:  # noqa: ASYNC110  the engine counts, it does not ring
-            await asyncio.sleep(0.005)
-        cancelled = time.monotonic()
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        last, seen = cancelled, engine.steps_done
-        while time.monotonic() < cancelled + 0.6:
-            if engine.steps_done != seen:
-                last, seen = time.monotonic(), engine.steps_done
-            await asyncio.sleep(0.002)
-        print(f"stopped {1000 * (last - cancelled):.0f} ms after the cancel")  # noqa: T201  a figure for the report
-        if last - cancelled < 0.2:
-            break
+    asking = asyncio.create_task(read(engine, ask(smollm2, LONG)))
+    begun = engine.steps_done
+    while engine.steps_done < begun + 5:  # noqa: ASYNC110  the engine counts, it does not ring
+        await asyncio.sleep(0.005)
+    cancelled = time.monotonic()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    last, seen = cancelled, engine.steps_done
+    while time.monotonic() < cancelled + 0.6:
+        if engine.steps_done != seen:
+            last, seen = time.monotonic(), engine.steps_done
+        await asyncio.sleep(0.002)
+    print(f"stopped {1000 * (last - cancelled):.0f} ms after the cancel")  # noqa: T201  a figure for the report
     assert last - cancelled < 0.2
     busy = os.times()
     await asyncio.sleep(0.3)

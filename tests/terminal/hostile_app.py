@@ -87,7 +87,7 @@ class HostileApp(ChatApp):
         screen = self.screen
         assert isinstance(screen, ChatScreen)
         while screen.manager is None or screen.workers_busy:
-            await self.frame()
+            await self.rest()
         for batch in self.batches(BATCH):
             self.engine.take(batch)
             await self.converse(screen, batch)
@@ -111,7 +111,7 @@ class HostileApp(ChatApp):
         for start in range(0, len(text), 15_000):  # as much of a message of the user as is shown of it
             await screen.send(text[start : start + 15_000])
             while screen.turns or screen.workers_busy or screen.transcript.last is None:
-                await self.frame()
+                await self.rest()
             while screen.transcript.scroll_y > 0:
                 screen.transcript.scroll_page_up(animate=False)
                 await self.frame()
@@ -193,6 +193,10 @@ class HostileApp(ChatApp):
             duel.end("right", replace(reply, content="\n\n".join(batch[1::2])), batch[1])
             await self.frame()
             duel.dismiss("open")
+
+    async def rest(self) -> None:
+        """Leaves the interpreter to the other threads: frame after frame would take it from the database's for minutes."""
+        await asyncio.sleep(0.02)
 
     async def frame(self) -> None:
         """Until what changed has been drawn."""

@@ -110,7 +110,7 @@ def test_no_foreign_escape_reaches_the_terminal(start: Callable[..., Terminal], 
     path.write_text(json.dumps(make_strings(COUNT)), "utf-8")
     terminal = start("-m", "tests.terminal.hostile_app", str(path), columns=110, rows=40)
     terminal.feed = False
-    terminal.until(lambda: terminal.has_ended, "all strings to be shown", seconds=900)
+    terminal.until(lambda: terminal.has_ended, "all strings to be shown", seconds=500)
     assert path.with_suffix(".done").exists(), terminal.raw[-3000:].decode("utf-8", "replace")
     terminal.pump(0.5)
     raw = bytes(terminal.raw)

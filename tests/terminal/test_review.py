@@ -523,9 +523,9 @@ async def test_from_the_review_to_the_conversation(open_chat: Opener) -> None:
 async def test_a_reply_goes_on_while_others_are_reviewed(open_chat: Opener) -> None:
     with closing(open_chat.store()) as store:
         say(store, "Another talk", "Bad.", rating=-1)
-    async with open_chat([["word "] * 40], delay=0.01) as chat:
+    async with open_chat([["word "] * 40], delay=0.1) as chat:
         await chat.say("go")
-        await chat.until(lambda: chat.contents and chat.screen.turns, "the reply to begin")
+        await chat.until(lambda: chat.engine.requests, "the reply to begin")
         chat.screen.prompt.load("/review")
         await chat.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, ReviewScreen), "the review")
