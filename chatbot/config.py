@@ -125,6 +125,14 @@ class Home:
         return self.data / "models"
 
     @property
+    def datasets(self) -> Path:
+        return self.data / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.data / "runs"
+
+    @property
     def personas(self) -> Path:
         return self.config / "personas"
 

@@ -18,6 +18,10 @@ ChatbotError
 │   ├── EngineLost          the connection broke in the middle of a reply
 │   ├── RequestRefused      it was reached and said no (a bad parameter, a wrong token)
 │   └── OutOfMemory         the weights or the cache do not fit
+├── LearningError           datasets, training, evaluation and promotion
+│   ├── DatasetDamaged      files are missing or differ from the manifest
+│   ├── RunDamaged          a run's folder has no whole checkpoint
+│   └── PromotionRefused    the gate says no, or the models cannot be compared
 ├── InvalidInput            an empty prompt, bytes that are not UTF-8, a file that is not what it should be
 └── PromptTooLong           the newest message alone does not fit the model's window
 
@@ -111,6 +115,22 @@ class RequestRefused(EngineError):
 
 
 class OutOfMemory(EngineError):
+    pass
+
+
+class LearningError(ChatbotError):
+    exit_code = 9
+
+
+class DatasetDamaged(LearningError):
+    pass
+
+
+class RunDamaged(LearningError):
+    pass
+
+
+class PromotionRefused(LearningError):
     pass
 
 

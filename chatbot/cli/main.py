@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chatbot.dialogue.manager import Manager
 
 EXIT_CODES = """Exit codes: 0 done · 1 something failed · 2 wrong usage · 3 settings · 4 database · 5 not found ·
-6 model · 7 engine · 8 input that cannot be used · 130 stopped with Ctrl-C."""
+6 model · 7 engine · 8 input that cannot be used · 9 learning · 130 stopped with Ctrl-C."""
 
 app = typer.Typer(
     name="chatbot",
