@@ -21,8 +21,8 @@ from chatbot.engine.sampling import Sampler, read_logprobs, read_many_logprobs
 
 _STEP_SECONDS = 0.1  # the aim for one chunk of prefill: half of the 200 ms within which a cancel must be obeyed
 _FIRST_CHUNK = 32  # what a prompt begins with, until a pass was timed
-# Shorter ones are hardly quicker, and a pace that tried them would fall to one token at a time. On a slow machine one of
-# 32 tokens took 192 ms and so broke the promise; one of 16 took 144 (and 9 ms a token instead of 6, the price of it).
+# Shorter ones are hardly quicker, and a pace that tried them would fall to one token at a time. On a slow machine one
+# of 32 tokens took 192 ms and so broke the promise; one of 16 took 144 (9 ms a token instead of 6, the price of it).
 _SMALLEST_CHUNK = 16
 _LARGEST_CHUNK = 4096
 _SCORED_CHUNK = 64  # tokens whose logits exist at one time: 64 × 150,000 words of a vocabulary × 4 bytes = 38 MB

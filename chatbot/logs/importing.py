@@ -90,6 +90,7 @@ def _add(store: Store, batch: Sequence[ArchivedConversation], path: Path, report
 def _complete(conversation: ArchivedConversation, persona: str) -> ArchivedConversation:
     """With the title and persona that a conversation of ours has, and the sampling as far as it is one."""
     first = next((one.content for one in conversation.messages if one.role == "user"), conversation.messages[0].content)
-    title = " ".join(conversation.title.split())[:200] or make_title(first) or "…"
+    own = bool(conversation.id) and bool(conversation.title.strip())  # exported here: it comes back as it was
+    title = conversation.title if own else " ".join(conversation.title.split())[:200] or make_title(first) or "…"
     sampling = read_sampling(conversation.sampling)
     return replace(conversation, title=title, persona=conversation.persona or persona, sampling=sampling)

@@ -14,6 +14,7 @@ from chatbot.store import reply_states, search_index
 from chatbot.store.archive import Archive
 from chatbot.store.backup import back_up, find_problems
 from chatbot.store.conversations import Conversations
+from chatbot.store.datasets import Datasets
 from chatbot.store.erasure import Erasure
 from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.judgements import Judgements
@@ -52,6 +53,7 @@ class Store:
         self.tree = Tree(database)
         self.replies = Replies(database, identifiers, self.conversations, self._presence)
         self.model_versions = ModelVersions(database, identifiers)
+        self.datasets = Datasets(database, identifiers)
         self.judgements = Judgements(database, identifiers)
         self.search = Search(database)
         self.logs = Logs(database, self.search)

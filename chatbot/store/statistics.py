@@ -19,7 +19,6 @@ from chatbot.store.filters import LogFilter, limit_messages
 from chatbot.store.judgement_tables import ReplyStateRow
 from chatbot.store.learning_tables import ModelVersionRow
 from chatbot.store.reply_states import read_number
-from chatbot.store.review_queue import ReviewQueue
 from chatbot.store.search import choose_messages
 from chatbot.store.sessions import Database
 from chatbot.store.tables import ConversationRow, MessageRow
@@ -60,6 +59,8 @@ class Statistics:
     approved: int = 0
     rejected: int = 0
     waiting: int = 0
+    silent: int = 0
+    """Replies that say nothing: they neither wait for a decision nor train."""
     statuses: dict[str, int] = field(default_factory=dict)
     models: list[ModelFigures] = field(default_factory=list)
     """By name and number; replies of no model (imported, corrected) stand under an empty name."""
@@ -128,6 +129,8 @@ class Figures:
                 total.replies += 1
                 statuses[row.status] += 1
                 sizes.append(row.size)
+                total.waiting += bool(row.waiting)
+                total.silent += not (row.waiting or row.decision or row.status == "streaming")
                 version = row.model_version_id
                 if version not in figures:
                     known = names.get(version)
@@ -143,7 +146,6 @@ class Figures:
         total.models = sorted(figures.values(), key=lambda one: (one.name, one.number))
         for name in ("up", "down", "approved", "rejected"):
             setattr(total, name, sum(getattr(one, name) for one in total.models))
-        total.waiting = ReviewQueue(self._database).count_waiting(asked)
         total.lengths = _sort_lengths(sizes)
         total.days = [(day, days[day], _median(speeds[day])) for day in sorted(days)]
         return total

@@ -198,6 +198,18 @@ def test_a_decompression_bomb_is_stopped(tmp_path: Path) -> None:
     assert "unpacks to more than" in skipped[0].reason
 
 
+def test_archives_in_a_folder_are_read_each_with_its_own_budget(tmp_path: Path) -> None:
+    pack(tmp_path / "a.zip", {"one.json": line("one").encode()})
+    pack(tmp_path / "bomb.zip", {"a.json": line("two").encode() + b"\n" + b" " * 30_000_000})
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04" + b"x" * 50)
+    texts, skipped = read(tmp_path, Limits(unpacked=1_000_000, ratio=20))
+    assert texts == ["one", "two"]
+    assert any("unpacks to more than" in one.reason for one in skipped)
+    events = list(read_conversations(tmp_path))
+    assert [one.file for one in events if isinstance(one, Recognised)] == ["a.zip/one.json", "bomb.zip/a.json"]
+    assert any(isinstance(one, PassedOver) and one.file == "broken.zip" for one in events)
+
+
 def test_members_share_what_an_archive_may_unpack_to(tmp_path: Path) -> None:
     path = pack(tmp_path / "many.zip", {f"{n}.json": line(str(n)).encode() + b" " * 100_000 for n in range(20)})
     with_limit = list(read_conversations(path, limits=Limits(unpacked=1_000_000, ratio=1)))

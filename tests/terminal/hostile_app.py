@@ -195,7 +195,7 @@ class HostileApp(ChatApp):
             duel.dismiss("open")
 
     async def rest(self) -> None:
-        """Leaves the interpreter to the other threads: frame after frame would take it from the database's for minutes."""
+        """Leaves the interpreter to the other threads: drawing all the time takes it from the database's."""
         await asyncio.sleep(0.02)
 
     async def frame(self) -> None:

@@ -143,6 +143,16 @@ async def test_tags_and_a_comment(home: Home) -> None:
         assert review.reply == "Sydney."
 
 
+async def test_an_esc_too_many_does_not_throw_the_reviewer_out(home: Home) -> None:
+    fill(home)
+    async with open_review(home) as review:
+        await review.press("t", "escape")
+        await review.until(lambda: not review.screen.form, "the form to close")
+        await review.press("escape", "escape")
+        await review.until_shown("q leaves.")
+        assert review.reply == "Sydney."
+
+
 async def test_letters_in_a_form_are_no_decisions(home: Home) -> None:
     down, _, _ = fill(home)
     async with open_review(home) as review:

@@ -15,7 +15,7 @@ from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import count_of, guard_output, print_json, tell
 from chatbot.cli.logs.waiting import show_bar
 from chatbot.errors import ChatbotError
-from chatbot.text import printable
+from chatbot.text import printable, printable_line
 
 _STDOUT = "-"
 
@@ -97,8 +97,10 @@ def _guess_format(file: str) -> str:
 
     ending = Path(file).suffix.lower()
     names = [writer.name for writer in list_writers() if writer.suffix == ending]
-    if not names or "json" in names:
+    if "json" in names or not ending:
         return "json"
+    if not names:
+        raise typer.BadParameter(f"What a {printable_line(ending)} file should hold, nobody can tell: give --format.")
     if len(names) > 1:
         raise typer.BadParameter(f"A {ending} file may hold {' or '.join(names)}: give --format.")
     return names[0]

@@ -61,6 +61,8 @@ def _draw_counts(figures: Statistics) -> Iterator[str]:
         "Rated": f"{figures.up:,} up, {figures.down:,} down",
         "Reviewed": f"{figures.approved:,} approved, {figures.rejected:,} rejected, {figures.waiting:,} waiting",
     }
+    if figures.silent:
+        lines["Reviewed"] += f", {figures.silent:,} say nothing"
     if set(figures.statuses) - {"complete"}:
         lines["Ended"] = ", ".join(f"{count:,} {status}" for status, count in figures.statuses.items())
     for name, value in lines.items():

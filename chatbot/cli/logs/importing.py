@@ -127,7 +127,7 @@ class _Listener:
 
 def _describe(report: ImportReport, dry_run: bool) -> str:
     new = f"{count_of(report.conversations, 'conversation')} with {count_of(report.messages, 'message')}"
-    told = f"{new} {'would be added' if dry_run else 'added'}, {report.known:,} here already"
+    told = f"{new} {'would be added' if dry_run else 'added'}, {report.known:,} known already"
     skipped = len(report.skipped) + len(report.passed_over)
     return "\n".join([told + (f", {skipped:,} skipped" if skipped else "") + ".", *_describe_grown(report.grown)])
 

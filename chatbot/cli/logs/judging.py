@@ -9,7 +9,7 @@ import typer
 from chatbot.cli.logs.describing import RATINGS, judgement_to_json, message_to_json, shorten
 from chatbot.cli.logs.finding import Log, find_reply, open_log
 from chatbot.cli.logs.options import AsJson
-from chatbot.cli.logs.printing import print_json, print_text
+from chatbot.cli.logs.printing import print_json, print_text, tell
 from chatbot.cli.logs.texts import check_text, read_text
 from chatbot.errors import InvalidInput
 from chatbot.text import printable_line
@@ -46,6 +46,8 @@ def rate(
             comment=comment if comment is None else comment.strip(),
         )
         said = "has no rating now" if rating == "none" else f"is rated {rating}"
+        kept = [name for name, given in (("the tags", tags), ("the comment", comment)) if given]
+        said += f"; {' and '.join(kept)} kept" if kept else ""
         _tell(log, reply.id, f"{shorten(reply.id)} {said}.", as_json)
 
 
@@ -70,14 +72,21 @@ def tag(
         reply = find_reply(log.store, identifier)
         added, removed = _check_tags(tags), _check_tags(remove)
         if added or removed:
+            missing = [one for one in removed if one not in log.store.judgements.get(reply.id).tags]
+            if missing:
+                tell(f"It had no tag {', '.join(missing)}.")
             log.store.judgements.change_tags(reply.id, added, removed, author=log.author)
         now = log.store.judgements.get(reply.id).tags
         _tell(log, reply.id, "\n".join(printable_line(one) for one in now), as_json)
 
 
 def _check_tags(tags: list[str] | None) -> list[str]:
-    """`+tag` is the tag: some write it so."""
-    return [check_text(one, "A tag").strip().removeprefix("+").strip() for one in tags or []]
+    """`+tag` is the tag: some write it so. Commas stand between tags, as they do on the screens."""
+    checked = [check_text(one, "A tag").strip().removeprefix("+").strip() for one in tags or []]
+    found = [part.strip() for one in checked for part in one.split(",") if part.strip()]
+    if checked and not found:
+        raise InvalidInput("A tag has at least one character.")
+    return found
 
 
 def correct(
@@ -88,7 +97,8 @@ def correct(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Writes a reply as it should have been. It stands beside the original, is preferred to it and approved.
+    """Writes a reply as it should have been. It stands beside the original and is preferred to it;
+    it is approved at once (one that is written in the chat waits for the review), and the original rejected.
 
     Without a text, your editor ($VISUAL, $EDITOR) opens with the reply.
 

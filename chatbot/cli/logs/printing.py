@@ -47,6 +47,9 @@ def print_json(value: Any) -> None:
 def tell(text: str) -> None:
     """One line for a person, on standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    if sys.stdout:
+        with guard_output():
+            sys.stdout.flush()  # what it is about stands above it
     typer.echo(printable_line(text).encode(encoding, "replace").decode(encoding), err=True)
 
 

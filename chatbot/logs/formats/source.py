@@ -18,7 +18,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -111,7 +111,11 @@ def _open_folder(folder: Path, limits: Limits, report: OnBytes) -> Iterator[Open
         try:
             with _open_on_disk(file, report, follow=False) as disk:
                 if disk.peek(4)[:4] == b"PK\x03\x04":
-                    yield PassedOver(name, "is an archive inside the folder; import it by itself")
+                    for found in _open_archive(disk, file, limits):
+                        if isinstance(found, OpenedFile):
+                            yield replace(found, name=f"{name}/{found.name}")
+                        else:
+                            yield replace(found, file=f"{name}/{found.file}")
                     continue
                 with _unpack_gzip(disk, limits) as stream:
                     yield OpenedFile(name, stream, stream.peek(HEAD), only=False)

@@ -84,7 +84,7 @@ class JudgingActions(MessageActions):
             return int(not stays) + bool(comment)
 
         said = await self._judge(reply, judge)
-        self.tell(_RATED[said.rating])
+        self.tell(f"{_RATED[said.rating]} {self._undo_key()} undoes that.")
 
     async def action_tag(self, argument: str = "") -> None:
         """Sets the tags at once, or opens the form for tags and a comment."""
@@ -110,7 +110,11 @@ class JudgingActions(MessageActions):
             return tagged + commented
 
         await self._judge(reply, judge)
-        self.tell("Kept what you said of this reply." if tags or comment else "Nothing is said of this reply any more.")
+        kept = "Kept what you said of this reply." if tags or comment else "Nothing is said of this reply any more."
+        self.tell(f"{kept} {self._undo_key()} undoes that." if self.undoing else kept)
+
+    def _undo_key(self) -> str:
+        return show_keys(self.keys["undo"]) or "/undo"
 
     def _known_tags(self) -> list[str]:
         """Those of the replies at hand, then the usual ones."""

@@ -98,11 +98,14 @@ class ReviewScreen(Showing):
         getattr(self, f"action_{entry.name}")()
 
     async def action_escape(self) -> None:
-        """Leaves what is open, or stops what runs, or else the review."""
+        """Leaves what is open, or stops what runs, or goes back to the chat. It ends no program: one Esc too many, out
+        of a form, would throw the reviewer out."""
         if self.form:
             await self.leave_form()
-        else:
+        elif self.working or self.over_chat or (self.queue_list.has_focus and not self.has_class("-wide")):
             self.action_leave()
+        else:
+            self.interrupt()
 
     def interrupt(self) -> None:
         """Ctrl+C with nothing to copy."""

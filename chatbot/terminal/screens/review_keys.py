@@ -44,7 +44,7 @@ REVIEW_KEYS = (
     ReviewKey("open_chat", "g,enter", "g", "chat", "Go to the conversation in the chat (also Enter)"),
     ReviewKey("retry", "f5", "F5", "", "Try again what failed"),
     ReviewKey("show_help", "question_mark,f1", "?", "help", "This help"),
-    ReviewKey("leave", "q,escape", "q", "leave", "Leave (also Esc)"),
+    ReviewKey("leave", "q", "q", "leave", "Leave; Esc, too, goes back to the chat"),
 )
 
 BY_KEY: Mapping[str, ReviewKey] = {key: entry for entry in REVIEW_KEYS for key in entry.keys.split(",")}

@@ -9,7 +9,7 @@ from tests.cli.logs.talks import EGG, HARD, PAN, RAIN, SEVEN, TEN, UNANSWERED, W
 
 
 def test_a_rating_is_given_and_taken_back(log: Store) -> None:
-    assert run("rate", SEVEN, "up", "--comment", "Right.").out == f"{SEVEN[:18]} is rated up.\n"
+    assert run("rate", SEVEN, "up", "--comment", "Right.").out == f"{SEVEN[:18]} is rated up; the comment kept.\n"
     assert run("rate", SEVEN, "up").code == 0  # twice is the same, not taken back
     judged = log.judgements.get(SEVEN)
     assert (judged.rating, judged.comment) == (1, "Right.")
@@ -43,13 +43,15 @@ def test_tags_are_added_and_removed(log: Store) -> None:
     assert run("tag", RAIN, "--remove", "wrong", "--remove", "rain", "--json").json["tags"] == ["short"]
     assert run("tag", RAIN).out == "short\n"
     assert run("rate", RAIN, "up", "--tag", "good", "--json").json["tags"] == ["short", "good"]
+    assert run("tag", RAIN, "a, b").out.split() == ["short", "good", "a", "b"]
     assert run("tag", RAIN, "x" * 41).code == 8
+    assert run("tag", RAIN, "").code == 8
     assert run("tag", RAIN, "\udcff").code == 8
 
 
 def test_tags_that_change_nothing_are_not_noted(log: Store) -> None:
     before = len(log.judgements.history(RAIN))
-    run("tag", RAIN, "wrong", "--remove", "absent")
+    assert run("tag", RAIN, "wrong", "--remove", "absent").err == "It had no tag absent.\n"
     assert len(log.judgements.history(RAIN)) == before
 
 

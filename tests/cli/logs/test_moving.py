@@ -88,7 +88,7 @@ def test_an_export_can_be_imported_whole(log: Store, tmp_path: Path, monkeypatch
 def test_bad_records_are_told_by_file_place_and_key(home: Home, talks: Path) -> None:
     done = run("import", str(talks))
     assert done.code == 0
-    assert done.out == "2 conversations with 4 messages added, 0 here already, 2 skipped.\n"
+    assert done.out == "2 conversations with 4 messages added, 0 known already, 2 skipped.\n"
     lines = done.err.splitlines()
     assert lines[0] == "talks.jsonl: OpenAI messages"
     assert lines[1].startswith("skipped: talks.jsonl, line 2: is not JSON")

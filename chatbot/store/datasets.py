@@ -1,0 +1,260 @@
+"""Dataset versions as rows: what each was made of, which message each item came from, what was held out.
+
+The texts stand in the dataset's folder and not here. The rows are the trail from a message to the items that were made
+of it, and the memory of what was held out, which later versions ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from chatbot.errors import InvalidInput, NotFound
+from chatbot.store.identifiers import IdentifierSource
+from chatbot.store.learning_tables import (
+    DatasetItemMessageRow,
+    DatasetItemRow,
+    DatasetRow,
+    DatasetVersionRow,
+    RunInputRow,
+)
+from chatbot.store.sessions import Database
+
+_BATCH = 500  # rows of one INSERT, names in one query
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetItem:
+    """One item of a version; `position` is its place, which is a number of its own in each version."""
+
+    split: str
+    group: str
+    content_sha: str
+    conversation: str = ""
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """One frozen version. `recipe` and `counts` are as in its manifest."""
+
+    id: str
+    name: str
+    kind: str
+    number: int
+    sha256: str
+    recipe: Mapping[str, Any]
+    template_sha: str
+    tokenizer_sha: str
+    counts: Mapping[str, Any]
+    created: datetime
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}/{self.number}"
+
+
+class Datasets:
+    """Adds and finds dataset versions."""
+
+    def __init__(self, database: Database, identifiers: IdentifierSource) -> None:
+        self._database = database
+        self._identifiers = identifiers
+
+    def add_version(
+        self,
+        name: str,
+        kind: str,
+        number: int,
+        *,
+        sha256: str,
+        recipe: Mapping[str, Any],
+        template_sha: str,
+        tokenizer_sha: str,
+        counts: Mapping[str, Any],
+        items: Iterable[DatasetItem],
+    ) -> str:
+        """The id of the new version, written with all its items or not at all. Raises InvalidInput if the dataset is
+        of another kind or has this number already."""
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            dataset_id = self._find_or_add(connection, name, kind, now)
+            version = DatasetVersionRow
+            taken = select(version.id).where(version.dataset_id == dataset_id, version.number == number)
+            if connection.scalar(taken) is not None:
+                raise InvalidInput(f"The dataset {name} has a version {number} already.")
+            version_id = self._identifiers.next()
+            connection.execute(
+                insert(version).values(
+                    id=version_id,
+                    dataset_id=dataset_id,
+                    number=number,
+                    sha256=sha256,
+                    recipe=dict(recipe),
+                    template_sha=template_sha,
+                    tokenizer_sha=tokenizer_sha,
+                    counts=dict(counts),
+                    created_at=now,
+                )
+            )
+            numbered = enumerate(items)
+            while batch := list(islice(numbered, _BATCH)):
+                self._add_items(connection, version_id, batch)
+        return version_id
+
+    def versions(self, name: str | None = None) -> list[DatasetVersion]:
+        """All versions, or those of one dataset: by name, the oldest first."""
+        query = _select().order_by(DatasetRow.name, DatasetVersionRow.number)
+        if name is not None:
+            query = query.where(DatasetRow.name == name)
+        with self._database.read() as connection:
+            return [_to_version(row) for row in connection.execute(query)]
+
+    def find(self, name: str, number: int | None = None) -> DatasetVersion:
+        """A version, the newest without a number. Raises NotFound."""
+        query = _select().where(DatasetRow.name == name).order_by(DatasetVersionRow.number.desc()).limit(1)
+        if number is not None:
+            query = query.where(DatasetVersionRow.number == number)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            which = f"dataset {name}" if number is None else f"version {number} of the dataset {name}"
+            raise NotFound(f"There is no {which}.", hint="`chatbot admin dataset list` shows those that there are.")
+        return _to_version(row)
+
+    def items(self, version_id: str) -> list[DatasetItem]:
+        """The items of a version in their order, with the messages they came from."""
+        item, link = DatasetItemRow, DatasetItemMessageRow
+        named: dict[str, list[str]] = {}
+        with self._database.read() as connection:
+            links = (
+                select(link.dataset_item_id, link.message_id)
+                .join(item, item.id == link.dataset_item_id)
+                .where(item.dataset_version_id == version_id)
+                .order_by(link.message_id)
+            )
+            for item_id, message_id in connection.execute(links):
+                named.setdefault(item_id, []).append(message_id)
+            query = select(item.__table__).where(item.dataset_version_id == version_id).order_by(item.position)
+            return [
+                DatasetItem(
+                    split=row.split,
+                    group=row.group_key,
+                    content_sha=row.content_sha,
+                    conversation=row.source_conversation_id or "",
+                    messages=tuple(named.get(row.id, ())),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def count_items(self, version_id: str) -> int:
+        """How many of its items are left: forgetting deletes some."""
+        query = select(func.count()).where(DatasetItemRow.dataset_version_id == version_id)
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def find_splits(self, keys: Collection[str]) -> dict[str, set[str]]:
+        """The splits in which any version has each of `keys`, which are groups, contents' sha256 or conversations. One
+        pass over all items: there is no index on what they are made of, and a build asks for thousands."""
+        item = DatasetItemRow
+        wanted = set(keys)
+        found: dict[str, set[str]] = {}
+        query = select(item.group_key, item.content_sha, item.source_conversation_id, item.split)
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                for key in wanted.intersection(row[:3]):
+                    found.setdefault(key, set()).add(row.split)
+        return found
+
+    def replace_content(self, version_id: str, *, sha256: str, counts: Mapping[str, Any]) -> None:
+        """Notes that a version's files were rewritten, which only forgetting does."""
+        table = DatasetVersionRow
+        with self._database.write() as connection:
+            connection.execute(update(table).where(table.id == version_id).values(sha256=sha256, counts=dict(counts)))
+
+    def runs(self, version_id: str) -> list[str]:
+        """The runs that used a version."""
+        used = RunInputRow
+        query = select(used.run_id).where(used.dataset_version_id == version_id).distinct().order_by(used.run_id)
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def delete(self, version_id: str) -> None:
+        """Deletes the rows of a version, and the dataset with its last one. Raises NotFound, and InvalidInput if a run
+        used it: its trail would end in nothing."""
+        version, used = DatasetVersionRow, RunInputRow
+        with self._database.write() as connection:
+            dataset_id = connection.scalar(select(version.dataset_id).where(version.id == version_id))
+            if dataset_id is None:
+                raise NotFound("There is no such dataset version.")
+            if connection.scalar(select(used.run_id).where(used.dataset_version_id == version_id).limit(1)):
+                raise InvalidInput(
+                    "A run used this dataset version, so it stays.", hint="`chatbot logs forget` deletes single items."
+                )
+            connection.execute(delete(version).where(version.id == version_id))
+            if connection.scalar(select(version.id).where(version.dataset_id == dataset_id).limit(1)) is None:
+                connection.execute(delete(DatasetRow).where(DatasetRow.id == dataset_id))
+
+    def _find_or_add(self, connection: Connection, name: str, kind: str, now: datetime) -> str:
+        table = DatasetRow
+        row = connection.execute(select(table.id, table.kind).where(table.name == name)).first()
+        if row is not None:
+            if row.kind != kind:
+                raise InvalidInput(
+                    f"The dataset {name} is of the kind {row.kind}, not {kind}.", hint="Choose another name."
+                )
+            return str(row.id)
+        identifier = self._identifiers.next()
+        connection.execute(insert(table).values(id=identifier, name=name, kind=kind, created_at=now))
+        return identifier
+
+    def _add_items(self, connection: Connection, version_id: str, batch: Sequence[tuple[int, DatasetItem]]) -> None:
+        rows: list[dict[str, Any]] = []
+        links: list[dict[str, Any]] = []
+        for position, item in batch:
+            item_id = self._identifiers.next()
+            rows.append(
+                {
+                    "id": item_id,
+                    "dataset_version_id": version_id,
+                    "position": position,
+                    "split": item.split,
+                    "group_key": item.group,
+                    "content_sha": item.content_sha,
+                    "source_conversation_id": item.conversation or None,
+                }
+            )
+            links += [{"dataset_item_id": item_id, "message_id": one} for one in dict.fromkeys(item.messages)]
+        connection.execute(insert(DatasetItemRow), rows)
+        for part in _cut(links):
+            connection.execute(insert(DatasetItemMessageRow), part)
+
+
+def _select() -> Any:
+    version, dataset = DatasetVersionRow, DatasetRow
+    return select(version.__table__, dataset.name, dataset.kind).join(dataset, dataset.id == version.dataset_id)
+
+
+def _to_version(row: Any) -> DatasetVersion:
+    return DatasetVersion(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,
+        number=row.number,
+        sha256=row.sha256,
+        recipe=row.recipe,
+        template_sha=row.template_sha,
+        tokenizer_sha=row.tokenizer_sha,
+        counts=row.counts,
+        created=row.created_at,
+    )
+
+
+def _cut(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _BATCH):
+        yield values[start : start + _BATCH]
