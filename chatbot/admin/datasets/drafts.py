@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 
 from chatbot.admin.datasets.items import Item, Kind, LabelItem, PreferenceItem, SftItem, Turn, hash_content
 
@@ -15,13 +16,13 @@ _ID = 16  # hexadecimal digits of an item's identifier
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """`messages` names the message each of `turns` came from, empty if from none; `answer_messages` those of `answers`,
-    which are the chosen and the rejected reply of a preference, or the one of a label."""
+    """`messages` names the messages that each of `turns` came from; `answer_messages` those of `answers`, which are the
+    chosen and the rejected reply of a preference, or the one of a label."""
 
     kind: Kind
     source: str
     turns: tuple[Turn, ...]
-    messages: tuple[str, ...]
+    messages: tuple[tuple[str, ...], ...]
     answers: tuple[str, ...] = ()
     answer_messages: tuple[str, ...] = ()
     good: bool = False
@@ -75,7 +76,7 @@ class Draft:
             "source": self.source,
             "group": group,
             "conversation": self.conversation,
-            "messages_from": tuple(dict.fromkeys(one for one in (*self.messages, *self.answer_messages) if one)),
+            "messages_from": tuple(dict.fromkeys([*chain.from_iterable(self.messages), *self.answer_messages])),
             "turns": self.turns,
         }
         item: Item

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 
 from chatbot.admin.datasets.drafts import Draft
 from chatbot.admin.datasets.items import Kind, Turn
 from chatbot.models.template import Role
+
+_MOST_ABOVE = 2000  # messages above a reply that is compared or labelled; each such reply repeats them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,15 @@ class _Tree:
                 left_out["it answers no prompt"] += 1
             else:
                 learnt.add(said.key)
-        inner = {above.key for key in learnt for above in self._climb(self._known[key].parent) if above.key in learnt}
+        above: set[str] = set()
+        for key in learnt:
+            for said in self._climb(self._known[key].parent):
+                if said.key in above:
+                    break
+                above.add(said.key)
         done: set[str] = set()
         for said in reversed(self._talk.said):  # the newest branch is the one that the talk went on with
-            if said.key in learnt and said.key not in inner:
+            if said.key in learnt and said.key not in above:
                 path = list(self._climb(said.key))[::-1]
                 new = {one.key for one in path if one.key in learnt} - done
                 done |= new
@@ -93,7 +101,7 @@ class _Tree:
             elif not worse.content.strip() or better.content.strip() == worse.content.strip():
                 left_out["the two replies do not differ"] += 1
             else:
-                yield self._draft("preference", list(self._climb(better.parent))[::-1], set(), (better, worse))
+                yield self._draft("preference", self._list_above(better), set(), (better, worse))
 
     def list_labels(self, left_out: Counter[str]) -> Iterator[Draft]:
         for said in self._talk.said:
@@ -104,13 +112,18 @@ class _Tree:
             elif not said.content.strip() or not self._answers(said):
                 left_out["it answers no prompt"] += 1
             else:
-                yield self._draft("label", list(self._climb(said.parent))[::-1], set(), (said,))
+                yield self._draft("label", self._list_above(said), set(), (said,))
 
     def _climb(self, key: str | None) -> Iterator[Said]:
         while key is not None:
             said = self._known[key]
             yield said
             key = said.parent
+
+    def _list_above(self, said: Said) -> list[Said]:
+        """What stands above a reply, as far as a window may reach, from a prompt on."""
+        path = list(islice(self._climb(said.parent), _MOST_ABOVE))[::-1]
+        return list(dropwhile(lambda one: one.role != "user", path)) if len(path) == _MOST_ABOVE else path
 
     def _answers(self, said: Said) -> bool:
         """Whether it stands below a prompt that says something; messages that say nothing are passed over."""
@@ -119,22 +132,23 @@ class _Tree:
 
     def _draft(self, kind: Kind, path: Sequence[Said], learnt: set[str], answers: Sequence[Said] = ()) -> Draft:
         turns = [Turn(role="system", content=self._talk.system)]
-        messages = [""]
+        messages: list[list[str]] = [[]]
         for said in path:
             if not said.content:
                 continue
             # As the chat does it, so that the turns of an item alternate.
             if turns[-1].role == said.role:
                 turns[-1] = Turn(role=said.role, content=f"{turns[-1].content}\n\n{said.content}")
+                messages[-1].append(said.key)
             else:
                 turns.append(Turn(role=said.role, content=said.content, learn=said.key in learnt))
-                messages.append(said.key)
+                messages.append([said.key])
         named = bool(self._talk.conversation)
         return Draft(
             kind=kind,
             source=self._talk.source,
             turns=tuple(turns),
-            messages=tuple(messages if named else [""] * len(messages)),
+            messages=tuple(tuple(keys) if named else () for keys in messages),
             answers=tuple(one.content for one in answers),
             answer_messages=tuple(one.key for one in answers) if named else (),
             good=bool(answers and answers[0].good),

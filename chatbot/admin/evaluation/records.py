@@ -1,0 +1,78 @@
+"""What an evaluation found: figures of two models side by side, replies side by side, and the verdict.
+
+Both models are measured in the same run of the command, on the same rows and with the same settings; figures of two
+machines or two days are not compared. Plain records, so that the report can be written as a page, Markdown or HTML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+Verdict = Literal["better", "worse", "undecided"]
+Direction = Literal["lower", "higher", ""]
+"""Which way is better; empty for what is only told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of both models. `low` and `high` are the 95 % interval of the paired difference candidate − champion."""
+
+    suite: str
+    """held-out, general, safety, replies, speed, people, or the name of a task."""
+    metric: str
+    candidate: float
+    champion: float
+    n: int
+    better: Direction = ""
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    """Standard error of the difference."""
+    unit: str = ""
+
+    @property
+    def difference(self) -> float:
+        return self.candidate - self.champion
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One prompt with what both say to it."""
+
+    prompt: str
+    reference: str
+    champion: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the verdict is as it is; `weight` is the verdict that it speaks for."""
+
+    weight: Verdict
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one evaluation says."""
+
+    id: str
+    created: datetime
+    candidate: str
+    champion: str
+    base: str
+    dataset: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    needed: int | None
+    """How many held-out replies it would take to decide, if it is undecided and can be said."""
+    measures: tuple[Measure, ...]
+    comparisons: tuple[Comparison, ...]
+    curve: tuple[tuple[int, float], ...] = ()
+    """(step, training loss) of the candidate's run."""
+    held_out_curve: tuple[tuple[int, float], ...] = ()
+    settings: dict[str, Any] | None = None
+    seconds: float = 0.0
