@@ -11,11 +11,13 @@ from sqlalchemy import Connection, inspect, text
 
 from chatbot.errors import DatabaseTooNew, StoreError
 from chatbot.store import reply_states, search_index
+from chatbot.store.aliases import Aliases
 from chatbot.store.archive import Archive
 from chatbot.store.backup import back_up, find_problems
 from chatbot.store.conversations import Conversations
 from chatbot.store.datasets import Datasets
 from chatbot.store.erasure import Erasure
+from chatbot.store.evaluations import Evaluations
 from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.judgements import Judgements
 from chatbot.store.lineage import Lineage
@@ -26,6 +28,7 @@ from chatbot.store.presence import Presence
 from chatbot.store.redactions import Redactions
 from chatbot.store.replies import Replies
 from chatbot.store.review_queue import ReviewQueue
+from chatbot.store.runs import Runs
 from chatbot.store.schema import SCHEMA
 from chatbot.store.search import Search
 from chatbot.store.sessions import Database, database_path, parse_url
@@ -53,7 +56,10 @@ class Store:
         self.tree = Tree(database)
         self.replies = Replies(database, identifiers, self.conversations, self._presence)
         self.model_versions = ModelVersions(database, identifiers)
+        self.aliases = Aliases(database, identifiers)
         self.datasets = Datasets(database, identifiers)
+        self.runs = Runs(database, identifiers)
+        self.evaluations = Evaluations(database, identifiers)
         self.judgements = Judgements(database, identifiers)
         self.search = Search(database)
         self.logs = Logs(database, self.search)

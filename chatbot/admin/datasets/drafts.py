@@ -1,4 +1,4 @@
-"""What an item is before it is one: texts with the message each came from, not yet measured, compared, or in a split."""
+"""What an item is before it is one: texts and the messages they came from, not yet measured, compared, or split."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Draft:
 
     @property
     def identity(self) -> str:
-        """What stays the same in later versions, whatever becomes of its replies: its conversation, or else its prompt."""
+        """What stays the same in later versions, whatever its replies become: its conversation, or else its prompt."""
         return self.conversation or f"text:{hash_text(self.prompt)}"
 
     @property

@@ -1,4 +1,4 @@
-"""Files of conversations as talks, read by the same readers as `chatbot logs import`: Alpaca, ShareGPT, OpenAI messages,
+"""Files of conversations as talks, by the readers of `chatbot logs import`: Alpaca, ShareGPT, OpenAI messages,
 preference pairs (DPO), rated replies (KTO), and the exports of other programs.
 
 Whoever names a file approves of what is in it. Where a file judges replies itself (pairs, ratings, reviews), only those
@@ -64,8 +64,8 @@ def read_file(
     report: FileReport,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Iterator[Talk]:
-    """The conversations in a file, folder or archive, with texts changed by `mend`. Raises InvalidInput if `path` cannot
-    be read or nothing in it has a known form."""
+    """The conversations in a file, folder or archive, with texts changed by `mend`. Raises InvalidInput if `path`
+    cannot be read or nothing in it has a known form."""
     for found in read_conversations(path, on_bytes=on_bytes):
         if isinstance(found, ArchivedConversation):
             report.conversations += 1
