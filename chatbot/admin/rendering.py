@@ -72,6 +72,11 @@ def render_rows(template: ChatTemplate, turns: Sequence[Turn]) -> list[TrainingR
     return rows
 
 
+def render_prompt(template: ChatTemplate, turns: Sequence[Turn]) -> list[int]:
+    """The tokens that the chat sends to have `turns`, which end with a user's message, answered."""
+    return template.encode([turn.message for turn in _arrange(turns)])
+
+
 def _arrange(turns: Sequence[Turn]) -> list[Turn]:
     """As `dialogue.prompt.assemble` does in chat: a system message always, nothing empty, no role twice in a row."""
     arranged = [Turn(role="system", content="")]

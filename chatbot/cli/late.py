@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-LATE = {"review": "chatbot.cli.review", "logs": "chatbot.cli.logs"}
+LATE = {"review": "chatbot.cli.review", "logs": "chatbot.cli.logs", "admin": "chatbot.cli.admin"}
 """The name of a command and the module whose `app` it is."""
 
 

@@ -55,6 +55,7 @@ def list_models(as_json: _Json = False) -> None:
     for row in rows:
         state = "damaged" if row["problem"] else "here" if row["here"] else "to pull"
         facts = [f"{row['parameters'] / 1e6:,.0f}M", _format_size(row["size"])] if "size" in row else []
+        facts += [f"adapter of {row['base']}"] if row.get("base") else []
         facts += [row[key] for key in ("licence", "source") if row.get(key)]
         line = f"{printable_line(row['name']):<{width}}  {state:<7}  {'  '.join(facts)}"
         typer.echo(printable(line))
@@ -131,7 +132,7 @@ def show(
     model = library.find(name)
     if verify:
         with report_progress() as reporter:
-            reporter.begin("Verifying", model.manifest.size)
+            reporter.begin("Verifying", model.manifest.size + (model.base.manifest.size if model.base else 0))
             done = 0
 
             def advance(count: int) -> None:
@@ -159,8 +160,9 @@ def show(
 def remove(
     name: _Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also a model that adapters need.")] = False,
 ) -> None:
-    """Deletes a model from this disk.
+    """Deletes a model from this disk. One that adapters were trained on stays, unless --force says otherwise.
 
     Examples:
 
@@ -173,10 +175,53 @@ def remove(
 
     library = _open_library()
     path = library.folder / check_name(name)
+    if not force:
+        library.check_needless(name)
     if path.is_dir() and not yes:
         typer.confirm(f"Delete {name} ({_format_size(measure_folder(path))})?", abort=True)
-    library.remove(name)
+    library.remove(name, force=force)
     typer.echo(f"{name} is removed.")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An adapter of `chatbot models list`.")],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Base and adapter as one model.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an older export.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Writes an adapter for other programs: as a folder that peft loads, or merged into its base.
+
+    Plain, it is adapter_config.json and adapter_model.safetensors, exactly as they are here. Merged, it is a model that
+    transformers, vLLM or llama.cpp's converter load, in the number format of the base. It is compared with base and
+    adapter apart before it is put in place, and refused if its answers differ by more than rounding.
+
+    Examples:
+
+    \b
+      chatbot models export identity-1 ~/identity
+      chatbot models export identity-1 ~/identity-merged --merged
+      chatbot models export identity-1 ~/identity --force --json | jq -r .path
+    """
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from chatbot.models.exporting import export_adapter
+
+    library = _open_library()
+    with report_progress() as reporter:
+        made = export_adapter(library, name, Path(folder), merged=merged, force=force, reporter=reporter)
+    if as_json:
+        typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}, indent=2))
+        return
+    typer.echo(printable_line(f"{name} is in {made.path}: {_format_size(made.size)}"))
+    if merged:
+        typer.echo(
+            f"largest difference of a logit from base and adapter apart: {made.difference:.2g} (up to "
+            f"{made.tolerance:.2g} in {made.dtype}); same most probable token at {made.same_choice:.1%} of "
+            f"{made.tokens} places"
+        )
 
 
 def _open_library() -> ModelLibrary:
@@ -189,13 +234,15 @@ def _open_library() -> ModelLibrary:
 def _describe(model: ModelFolder) -> dict[str, Any]:
     manifest = model.manifest
     return {
+        "kind": model.kind,
+        "base": manifest.base,
         "source": manifest.source,
         "revision": manifest.revision,
         "licence": manifest.licence,
         "architecture": manifest.architecture,
         "parameters": manifest.parameters,
         "dtype": manifest.dtype,
-        "context": manifest.context,
+        "context": model.context,
         "size": manifest.size,
         "sha256": model.sha256,
         "template_sha256": model.template_sha,

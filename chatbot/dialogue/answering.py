@@ -86,7 +86,7 @@ class Answering:
             name, sha256=folder.sha256, template_sha=folder.template_sha, path=str(folder.path)
         )
         window = min(folder.context, self._settings.engine.context or folder.context)
-        choice = read_choice(folder.path)
+        choice = read_choice(folder.foundation.path)
         return AnsweringModel(name, version, folder.template_sha, window, self._counter(folder), choice)
 
     def _counter(self, folder: ModelFolder) -> ExactCounter:

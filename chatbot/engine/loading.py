@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.config import EngineSettings
 from chatbot.errors import ChatbotError, EngineUnavailable, ModelDamaged, ModelRefused, OutOfMemory
+from chatbot.models.manifest import MANIFEST
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
@@ -23,23 +25,46 @@ if TYPE_CHECKING:
     from chatbot.models.library import ModelFolder
     from chatbot.models.template import ChatTemplate
 
+Stamp = tuple[int, ...]
+
 _CACHE_SHARE = 8  # the kept KV caches may take one part in this many of the device's memory
 _MEMORY_HINT = "Take a smaller model, or set a smaller `context` under [engine]."
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model ready to answer. `users` counts the requests that hold it: it is evicted only at zero."""
+    """A model ready to answer. `users` counts the requests that hold it or an adapter of it: it is evicted only at
+    zero."""
 
     name: str
+    sha256: str
     template: ChatTemplate
     decoder: Decoder
     prefixes: PrefixCache
+    """Shared by a base model and its adapters, hence asked with `key`."""
     choice: Choice
     context: int
     stop_ids: frozenset[int]
     detail: str
+    base: LoadedModel | None = None
+    """Of an adapter: the model whose weights it uses."""
     users: int = 0
+    stamp: Stamp = ()
+    """Of its manifest when it was read."""
+
+    @property
+    def key(self) -> str:
+        """Whose a KV cache is: another content under the same name is another model."""
+        return f"{self.name} {self.sha256}"
+
+
+def read_stamp(path: Path) -> Stamp:
+    """What changes when the model in the folder `path` is replaced; () if it is gone."""
+    try:
+        found = (path / MANIFEST).stat()
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def count_threads(asked: int) -> int:
@@ -83,7 +108,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
-    """Reads the weights of `folder`. Takes seconds to minutes; run it off the event loop.
+    """Reads the weights of `folder`, a base model. Takes seconds to minutes; run it off the event loop.
 
     Raises ModelDamaged, ModelRefused, OutOfMemory or EngineUnavailable.
     """
@@ -98,6 +123,7 @@ def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
     context = min(folder.context, settings.context) if settings.context and folder.context else folder.context
     return LoadedModel(
         name=folder.name,
+        sha256=folder.sha256,
         template=template,
         decoder=Decoder(module, device),
         prefixes=PrefixCache(

@@ -67,7 +67,7 @@ def score_reply(model: LoadedModel, reply: ReplyTokens, count: int) -> Iterator[
     probable ones at its place. Runs in the scheduler; when it ends or is closed, the KV cache is kept."""
     from chatbot.engine.generation import score
 
-    cache, reused = model.prefixes.take(reply.prompt)
+    cache, reused = model.prefixes.take(model.key, reply.prompt)
     steps = score(model.decoder, reply.prompt, reply.ids, cache, reused=reused, top_logprobs=count)
     place = 0
     sound = False
@@ -85,7 +85,7 @@ def score_reply(model: LoadedModel, reply: ReplyTokens, count: int) -> Iterator[
         raise
     finally:
         if sound:
-            model.prefixes.put([*reply.prompt, *reply.ids], cache)
+            model.prefixes.put(model.key, [*reply.prompt, *reply.ids], cache)
 
 
 def _part_marks(tokenizer: Tokenizer, text: str) -> list[str]:

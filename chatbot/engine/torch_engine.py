@@ -2,31 +2,28 @@
 
 It keeps the promise of protocol.Engine, so the server serves it as it serves a scripted one. Importing this module is
 cheap; torch and transformers are imported by a thread of their own, started by `prepare`, while the server already
-answers. A model is loaded when a request names it; at most two stay, the least recently used idle one leaves.
+answers. A model, base or adapter, is loaded when a request names it; residents.py tells which of them stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from chatbot.config import EngineSettings
 from chatbot.engine.protocol import EngineModel, Finished, GenerationRequest, Health, Piece, TokenLogprob
+from chatbot.engine.residents import Residents
 from chatbot.engine.serving import list_models
 from chatbot.errors import ChatbotError, EngineError, OutOfMemory, RequestRefused
-from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.engine.loading import LoadedModel
     from chatbot.engine.scheduler import Scheduler
     from chatbot.models.library import ModelLibrary
 
-_MOST_MODELS = 2
 _log = logging.getLogger(__name__)
 
 
@@ -36,12 +33,7 @@ class TorchEngine:
     def __init__(self, library: ModelLibrary, settings: EngineSettings) -> None:
         self._library = library
         self._settings = settings
-        self._health = Health("starting", "reading PyTorch")
-        self._loader = ThreadPoolExecutor(1, "loader")
-        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
-        self._seat = asyncio.Lock()
-        self._freed = asyncio.Condition()
+        self._residents = Residents(library, settings, self._import_libraries)
         self._scheduler: Scheduler | None = None
 
     @property
@@ -52,10 +44,10 @@ class TorchEngine:
     @property
     def loaded(self) -> tuple[str, ...]:
         """The models in memory, the most recently used last."""
-        return tuple(self._models)
+        return self._residents.names
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finished, None]:
-        async with self._use(request.model) as model:
+        async with self._residents.use(request.model) as model:
             prompt = await asyncio.to_thread(
                 model.template.encode, request.messages, continue_last=request.continue_last
             )
@@ -71,7 +63,7 @@ class TorchEngine:
     async def score(self, request: GenerationRequest) -> tuple[TokenLogprob, ...]:
         from chatbot.engine.scoring import score_reply, split_reply
 
-        async with self._use(request.model) as model:
+        async with self._residents.use(request.model) as model:
             reply = await asyncio.to_thread(split_reply, model.template, request.messages)
             if (length := len(reply.prompt) + len(reply.ids)) > model.context:
                 raise RequestRefused(
@@ -90,26 +82,21 @@ class TorchEngine:
         return await asyncio.to_thread(list_models, self._library, self._settings)
 
     async def health(self) -> Health:
-        return self._health
+        return self._residents.health
 
     async def prepare(self) -> None:
         """Reads the libraries, so that the first model need not wait for them."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._loader, self._import_libraries)
-        except Exception as error:
-            self._health = Health("failed", f"PyTorch cannot be read: {printable_line(str(error), 200)}")
-            raise
+        await self._residents.prepare()
 
     async def warm(self, model: str) -> None:
-        task = self._start_loading(model)
+        task = self._residents.start_loading(model)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def close(self) -> None:
-        for task in self._loading.values():
-            task.cancel()
+        self._residents.cancel()
         if self._scheduler is not None:
             await asyncio.to_thread(self._scheduler.close)
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._residents.close()
 
     async def _compute(self, steps: Iterator[Any]) -> AsyncGenerator[Any, None]:
         """What `steps` yield but None, when the scheduler takes them. Closing it ends them."""
@@ -135,71 +122,6 @@ class TorchEngine:
         finally:
             work.cancel()
 
-    @asynccontextmanager
-    async def _use(self, name: str) -> AsyncGenerator[LoadedModel, None]:
-        """The loaded model, kept in memory as long as the block runs."""
-        while True:
-            # Many may wait for one load; the one that leaves early must not cancel it for the others.
-            model = await asyncio.shield(self._start_loading(name))
-            if self._models.get(name) is model:  # else it was evicted before this request could hold it
-                break
-        model.users += 1
-        self._models.move_to_end(name)
-        try:
-            yield model
-        finally:
-            model.users -= 1
-            async with self._freed:
-                self._freed.notify_all()
-
-    def _start_loading(self, name: str) -> asyncio.Task[LoadedModel]:
-        task = self._loading.get(name)
-        if task is None:
-            task = self._loading[name] = asyncio.create_task(self._load(name))
-            task.add_done_callback(lambda _: self._loading.pop(name, None))
-        return task
-
-    async def _load(self, name: str) -> LoadedModel:
-        if model := self._models.get(name):
-            return model
-        loop = asyncio.get_running_loop()
-        try:
-            folder = await asyncio.to_thread(self._library.find_verified, name)
-            async with self._seat:  # the room that was made is this model's: nobody else may take it meanwhile
-                async with self._freed:
-                    await self._freed.wait_for(self._make_room)
-                self._health = Health("loading", f"reading {name}", name)
-                await loop.run_in_executor(self._loader, self._import_libraries)
-                from chatbot.engine.loading import load_model
-
-                model = await loop.run_in_executor(self._loader, load_model, folder, self._settings)
-                self._models[name] = model
-        except ChatbotError as error:
-            self._tell_failure(name, error)
-            raise
-        except Exception as error:
-            _log.exception("%s cannot be loaded", name)
-            told = EngineError(f"{name} cannot be loaded ({type(error).__name__}).", hint="The engine's log says more.")
-            self._tell_failure(name, told)
-            raise told from error
-        self._health = Health("ready", model.detail, name)
-        return model
-
-    def _tell_failure(self, name: str, error: ChatbotError) -> None:
-        """With another model at work the engine as a whole has not failed."""
-        ready = next(reversed(self._models.values()), None)
-        self._health = Health("ready", ready.detail, ready.name) if ready else Health("failed", str(error), name)
-
-    def _make_room(self) -> bool:
-        """Lets the least recently used idle model go if there are too many; False while all are at work."""
-        if len(self._models) < _MOST_MODELS:
-            return True
-        idle = next((name for name, model in self._models.items() if not model.users), None)
-        if idle is None:
-            return False
-        del self._models[idle]
-        return True
-
     def _import_libraries(self) -> None:
         """Runs in the loader's thread. The number of threads between operators can be set once only."""
         import torch
@@ -219,8 +141,7 @@ class TorchEngine:
         from chatbot.engine.loading import is_out_of_memory
 
         if is_out_of_memory(error):
-            for model in list(self._models.values()):
-                model.prefixes.clear()
+            self._residents.forget_prefixes()
             return OutOfMemory(
                 "The memory does not hold this reply.", hint="Start a shorter conversation, or take a smaller model."
             )
@@ -243,7 +164,7 @@ def _reply(model: LoadedModel, prompt: list[int], request: GenerationRequest) ->
     tokenizer = model.template.tokenizer
     text = ReplyText(tokenizer, sampling.stop, prompt if request.continue_last else ())
     sampler = Sampler(settle(sampling, model.choice), prompt, sampling.seed)
-    cache, reused = model.prefixes.take(prompt)
+    cache, reused = model.prefixes.take(model.key, prompt)
     ids = list(prompt)
     reason: Any = "length"
     steps = generate(
@@ -281,4 +202,4 @@ def _reply(model: LoadedModel, prompt: list[int], request: GenerationRequest) ->
         raise
     finally:
         if sound:
-            model.prefixes.put(ids, cache)
+            model.prefixes.put(model.key, ids, cache)

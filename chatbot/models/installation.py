@@ -19,12 +19,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from chatbot.errors import ModelError
+from chatbot.errors import InvalidInput, ModelError, ModelRefused
 from chatbot.files import hash_file, make_private_folder, new_folder, restore_folders, write_file
+from chatbot.models.adapters import ADAPTER_FILES, read_adapter_config, read_adapter_weights
 from chatbot.models.inspection import inspect_folder
 from chatbot.models.library import ModelFolder, ModelLibrary
-from chatbot.models.manifest import MANIFEST, FileRecord, Manifest
-from chatbot.models.progress import Reporter
+from chatbot.models.manifest import MANIFEST, FileRecord, Manifest, check_name
+from chatbot.models.progress import Reporter, SilentReporter
 
 LOCK = ".lock"
 DOWNLOADS = ".downloads"
@@ -72,6 +73,52 @@ def install_model(library: ModelLibrary, name: str, fill: Callable[[Path], Origi
         _merge_generation(folder, origin)
         manifest = _describe(folder, name, origin, reporter)
         write_file(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    return library.find(name)
+
+
+def install_adapter(
+    library: ModelLibrary,
+    name: str,
+    folder: Path,
+    *,
+    base: ModelFolder,
+    source: str,
+    created: str = "",
+    reporter: Reporter | None = None,
+) -> ModelFolder:
+    """Takes in the adapter that peft saved in `folder`, trained on `base`; nothing but its two files is copied.
+
+    `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source` is
+    such as run:<id>; `created` is now unless it is given. Raises InvalidInput if the name is taken, ModelDamaged,
+    ModelRefused, ModelNotFound, ModelError.
+    """
+    check_name(name)
+    if base.base is not None:
+        raise ModelRefused(f"{base.name} is an adapter itself, and cannot be the base of {name}.")
+    tokenizer = next((file.sha256 for file in base.manifest.files if file.path == "tokenizer.json"), "")
+    with lock_library(library, reporter or SilentReporter()), explain_disk(library.folder):
+        if (library.folder / name).exists():
+            raise InvalidInput(f"There is a model {name} already.", hint="Choose another name, or remove it first.")
+        with new_folder(library.folder / name) as place:
+            for file in sorted(ADAPTER_FILES):
+                write_file(place / file, (folder / file).read_bytes())
+            config = read_adapter_config(place)
+            weights = read_adapter_weights(place, config)
+            own = {
+                "name": name,
+                "kind": "adapter",
+                "source": source,
+                "revision": "",
+                "base": base.name,
+                "base_sha256": base.sha256,
+                "tokenizer_sha256": tokenizer,
+                "parameters": sum(part.down.numel() + part.up.numel() for part in weights.values()),
+                "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
+                "files": tuple(_record(place / file) for file in sorted(ADAPTER_FILES)),
+            }
+            manifest = Manifest(**base.manifest.model_dump(exclude={"seal", *own}) | own)
+            write_file(place / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+            library.check_base(name, place, manifest)
     return library.find(name)
 
 
@@ -131,9 +178,7 @@ def _describe(folder: Path, name: str, origin: Origin, reporter: Reporter) -> Ma
 
     reporter.begin("Checking", total)
     try:
-        files = tuple(
-            FileRecord(path=path.name, size=path.stat().st_size, sha256=hash_file(path, advance)) for path in paths
-        )
+        files = tuple(_record(path, advance) for path in paths)
     finally:
         reporter.end()
     return Manifest(
@@ -149,3 +194,7 @@ def _describe(folder: Path, name: str, origin: Origin, reporter: Reporter) -> Ma
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )
+
+
+def _record(path: Path, on_bytes: Callable[[int], None] | None = None) -> FileRecord:
+    return FileRecord(path=path.name, size=path.stat().st_size, sha256=hash_file(path, on_bytes))

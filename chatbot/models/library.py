@@ -5,6 +5,9 @@ tokenizer.json, chat_template.jinja, generation_config.json) and a manifest. Fin
 is there with the right size; `find_verified`, for whoever loads the weights, hashes everything, because flipped bits
 load without a word and make a model that talks nonsense. Nothing remembers that a file was sound: a disk rots without
 touching the times of its files, and hashing takes 0.2 s for 273 MB, less than loading them.
+
+An adapter lies there in the same way, with adapter_config.json and adapter_model.safetensors. It is found only together
+with the very base model that it was trained on.
 """
 
 from __future__ import annotations
@@ -19,23 +22,35 @@ from pathlib import Path
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelError, ModelNotFound
 from chatbot.files import hash_file, sync_folder
-from chatbot.models.manifest import MANIFEST, Manifest, check_name, read_manifest
+from chatbot.models.adapters import ADAPTER_FILES
+from chatbot.models.manifest import MANIFEST, Manifest, ModelKind, check_name, read_manifest
 from chatbot.models.template import ChatTemplate
 from chatbot.text import printable_line
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A whole model on disk."""
+    """A whole model on disk: a base model, or an adapter with its base."""
 
     name: str
     path: Path
     manifest: Manifest
+    base: ModelFolder | None = None
+    """Of an adapter: the model that it changes."""
+
+    @property
+    def kind(self) -> ModelKind:
+        return self.manifest.kind
+
+    @property
+    def foundation(self) -> ModelFolder:
+        """The base model, itself if it is one: its folder has the tokenizer, the template and the settings."""
+        return self.base or self
 
     @property
     def context(self) -> int:
         """The window in tokens."""
-        return self.manifest.context
+        return self.foundation.manifest.context
 
     @property
     def sha256(self) -> str:
@@ -48,11 +63,11 @@ class ModelFolder:
 
     def load_template(self) -> ChatTemplate:
         """The tokenizer and chat format, in a fraction of a second. Raises ModelDamaged."""
-        template = ChatTemplate.load(self.path)
+        template = ChatTemplate.load(self.foundation.path)
         if template.sha256 != self.manifest.template_sha256:
             raise ModelDamaged(
                 f"The chat template of {self.name} is not the one that its manifest names.",
-                hint=how_to_mend(self.name),
+                hint=how_to_mend(self.foundation.name),
             )
         return template
 
@@ -83,7 +98,8 @@ class ModelLibrary:
         return whole, damaged
 
     def find(self, name: str) -> ModelFolder:
-        """The model `name`, its files present with the right sizes. Raises ModelNotFound, ModelDamaged."""
+        """The model `name`, its files present with the right sizes; of an adapter, its base too, which must be the one
+        that it was trained on. Raises ModelNotFound, ModelDamaged."""
         try:
             path = self.folder / check_name(name)
         except InvalidInput as error:
@@ -96,19 +112,20 @@ class ModelLibrary:
                 else "`chatbot models list` shows those that are here and those that can be pulled.",
             )
         manifest = read_manifest(path)
+        hint = how_to_mend(name) if manifest.kind == "base" else _mend_adapter(name)
         if not manifest.files:
-            raise ModelDamaged(f"{path / MANIFEST} is damaged: it names no files.", hint=how_to_mend(name))
+            raise ModelDamaged(f"{path / MANIFEST} is damaged: it names no files.", hint=hint)
         for file in manifest.files:
             try:
                 size = os.lstat(path / file.path).st_size
             except OSError as error:
                 reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-                raise ModelDamaged(f"{path / file.path} {reason}.", hint=how_to_mend(name)) from None
+                raise ModelDamaged(f"{path / file.path} {reason}.", hint=hint) from None
             if size != file.size:
-                raise ModelDamaged(
-                    f"{path / file.path} has {size:,} bytes instead of {file.size:,}.", hint=how_to_mend(name)
-                )
-        return ModelFolder(name, path, manifest)
+                raise ModelDamaged(f"{path / file.path} has {size:,} bytes instead of {file.size:,}.", hint=hint)
+        if manifest.kind == "base":
+            return ModelFolder(name, path, manifest)
+        return ModelFolder(name, path, manifest, self.check_base(name, path, manifest))
 
     def verify(self, name: str, on_bytes: Callable[[int], None] | None = None) -> None:
         """Reads every byte of the model. Raises ModelNotFound, or ModelDamaged naming the file at fault.
@@ -117,30 +134,56 @@ class ModelLibrary:
         """
         self.find_verified(name, on_bytes).load_template()
 
-    def find_verified(self, name: str, on_bytes: Callable[[int], None] | None = None) -> ModelFolder:
+    def find_verified(
+        self, name: str, on_bytes: Callable[[int], None] | None = None, *, with_base: bool = True
+    ) -> ModelFolder:
         """The model `name`, the content of each file as its manifest says: what to load weights from.
 
-        `on_bytes` hears how many bytes each step read. Raises ModelNotFound, or ModelDamaged naming the file at fault.
+        An adapter's base is read too, unless `with_base` is false: for whoever has it in memory. `on_bytes` hears how
+        many bytes each step read. Raises ModelNotFound, or ModelDamaged naming the file at fault.
         """
         model = self.find(name)
-        for file in model.manifest.files:
-            path = model.path / file.path
-            try:
-                digest = hash_file(path, on_bytes)
-            except OSError as error:
-                raise ModelDamaged(f"{path} cannot be read: {error.strerror}.", hint=how_to_mend(name)) from None
-            if digest != file.sha256:
-                raise ModelDamaged(f"{path} differs from its manifest.", hint=how_to_mend(name))
+        if model.base is not None:
+            _verify_files(model, _mend_adapter(name), on_bytes)
+            if not with_base:
+                return model
+        _verify_files(model.foundation, how_to_mend(model.foundation.name), on_bytes)
         return model
 
-    def remove(self, name: str) -> None:
-        """Deletes the model, whole or damaged. Raises ModelNotFound; ModelError if the disk refuses."""
+    def list_adapters(self, base: str) -> builtins.list[str]:
+        """The names of the adapters that need the model `base`, whole or not. Raises ModelError."""
+        names = []
+        for name in self._list_names():
+            try:
+                manifest = read_manifest(self.folder / name)
+            except ModelError:  # what it was, nobody can tell
+                continue
+            if manifest.kind == "adapter" and manifest.base == base:
+                names.append(name)
+        return names
+
+    def check_needless(self, name: str) -> None:
+        """Raises InvalidInput naming the adapters that need the model `name`, if there are any."""
+        if adapters := self.list_adapters(name):
+            raise InvalidInput(
+                f"{name} is the base of {', '.join(printable_line(one, 100) for one in adapters)}, which cannot answer "
+                "without it.",
+                hint="Remove the adapters first, or use --force.",
+            )
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Deletes the model, whole or damaged; one that adapters need only with `force`.
+
+        Raises ModelNotFound; InvalidInput naming the adapters; ModelError if the disk refuses.
+        """
         try:
             path = self.folder / check_name(name)
         except InvalidInput as error:
             raise ModelNotFound(error.message, hint="Give the name that `chatbot models list` shows.") from None
         if path.is_symlink() or not path.is_dir():
             raise ModelNotFound(f"There is no model {name} in {self.folder}.")
+        if not force:
+            self.check_needless(name)
         try:
             # Renamed first: a removal that is interrupted leaves no half of a model under its name.
             grave = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{name}.removed."))
@@ -149,6 +192,39 @@ class ModelLibrary:
             shutil.rmtree(grave)
         except OSError as error:
             raise ModelError(f"{path} cannot be removed: {error.strerror}.") from None
+
+    def check_base(self, name: str, path: Path, manifest: Manifest) -> ModelFolder:
+        """The base of the adapter `name`, whose manifest in `path` it must fit. Raises ModelNotFound, ModelDamaged."""
+        present = {file.path for file in manifest.files}
+        if present != ADAPTER_FILES:
+            raise ModelDamaged(
+                f"{path / MANIFEST} is damaged: the files of an adapter are {' and '.join(sorted(ADAPTER_FILES))}.",
+                hint=_mend_adapter(name),
+            )
+        needed = f"{name} is an adapter of {printable_line(manifest.base, 100)}"
+        if manifest.base == name or not (self.folder / manifest.base).is_dir():
+            hint = f"Fetch it with `chatbot models pull {manifest.base}`." if _is_catalogued(manifest.base) else ""
+            raise ModelNotFound(f"{needed}, which is not here.", hint=hint or "Add the model that it was trained on.")
+        try:
+            # Looked at before it is found: a chain of adapters, or a circle of them, is not walked.
+            if read_manifest(self.folder / manifest.base).kind != "base":
+                raise ModelDamaged(f"{manifest.base} is an adapter itself.", hint=_mend_adapter(name))
+            base = self.find(manifest.base)
+        except ModelDamaged as error:
+            raise ModelDamaged(f"{needed}, which cannot be its base: {error.message}", hint=error.hint) from None
+        tokenizer = next((file.sha256 for file in base.manifest.files if file.path == "tokenizer.json"), "")
+        for what, wanted, found in (
+            ("content", manifest.base_sha256, base.sha256),
+            ("chat template", manifest.template_sha256, base.template_sha),
+            ("tokenizer", manifest.tokenizer_sha256, tokenizer),
+        ):
+            if wanted != found:
+                raise ModelDamaged(
+                    f"{needed}, but the {what} of the one that is here has sha256 {found[:12]}… instead of "
+                    f"{wanted[:12]}…: it was trained on another.",
+                    hint=f"Put back the {manifest.base} that it was trained on, or train it anew.",
+                )
+        return base
 
     def _list_names(self) -> builtins.list[str]:
         try:
@@ -159,6 +235,21 @@ class ModelLibrary:
             raise ModelError(f"{self.folder} cannot be read: {error.strerror}.") from None
         # A hidden one is being fetched, or left over from a fetch that was killed.
         return [name for name in names if not name.startswith(".")]
+
+
+def _verify_files(model: ModelFolder, hint: str, on_bytes: Callable[[int], None] | None) -> None:
+    for file in model.manifest.files:
+        path = model.path / file.path
+        try:
+            digest = hash_file(path, on_bytes)
+        except OSError as error:
+            raise ModelDamaged(f"{path} cannot be read: {error.strerror}.", hint=hint) from None
+        if digest != file.sha256:
+            raise ModelDamaged(f"{path} differs from its manifest.", hint=hint)
+
+
+def _mend_adapter(name: str) -> str:
+    return f"Remove it with `chatbot models remove {printable_line(name)}`, and promote or train another."
 
 
 def how_to_mend(name: str) -> str:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select
 
 from chatbot.store.identifiers import IdentifierSource
+from chatbot.store.judgement_tables import FeedbackRow, ReplyStateRow
 from chatbot.store.learning_tables import EvaluationItemRow, EvaluationRow
 from chatbot.store.sessions import Database
+from chatbot.store.tables import MessageRow
 
 GATE = "gate"
 
@@ -43,6 +45,17 @@ class GateDecision:
     value: float
     reasons: tuple[str, ...]
     created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleSay:
+    """What people said of two model versions in chats and duels."""
+
+    up: tuple[int, int]
+    """Of the candidate's and of the baseline's replies."""
+    down: tuple[int, int]
+    wins: tuple[int, int]
+    """How often a reply of one was preferred to a reply of the other."""
 
 
 class Evaluations:
@@ -106,6 +119,33 @@ class Evaluations:
                 select(item.output).where(item.evaluation_id == row.id).order_by(item.position)
             ).all()
         return GateDecision(row.settings_sha, row.value, tuple(reasons), row.created_at)
+
+    def ask_people(self, candidate_id: str, baseline_id: str) -> PeopleSay:
+        """Ratings and preferences so far. A preference given twice for the same pair counts once."""
+        message, state, feedback = MessageRow, ReplyStateRow, FeedbackRow
+        other = MessageRow.__table__.alias("other")
+        pair = func.count(func.distinct(feedback.message_id + feedback.preferred_over_id))
+        with self._database.read() as connection:
+
+            def rated(version: str, rating: int) -> int:
+                query = select(func.count()).select_from(state).join(message, message.id == state.message_id)
+                query = query.where(message.model_version_id == version, state.rating == rating)
+                return connection.scalar(query) or 0
+
+            def won(better: str, worse: str) -> int:
+                query = (
+                    select(pair)
+                    .join(message, message.id == feedback.message_id)
+                    .join(other, other.c.id == feedback.preferred_over_id)
+                    .where(message.model_version_id == better, other.c.model_version_id == worse)
+                )
+                return connection.scalar(query) or 0
+
+            return PeopleSay(
+                up=(rated(candidate_id, 1), rated(baseline_id, 1)),
+                down=(rated(candidate_id, -1), rated(baseline_id, -1)),
+                wins=(won(candidate_id, baseline_id), won(baseline_id, candidate_id)),
+            )
 
     def forget_texts(self, texts: Sequence[str]) -> int:
         """Deletes kept answers to prompts that are to be forgotten; returns how many."""

@@ -20,6 +20,7 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 1,
 }
 IDS = list(range(60))
+OWNER = "base"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def feed(model: Any, ids: list[int], cache: Any) -> torch.Tensor:
 def keep(model: Any, prefixes: PrefixCache, ids: list[int]) -> Any:
     cache = make_cache(model)
     feed(model, ids, cache)
-    prefixes.put(ids, cache)
+    prefixes.put(OWNER, ids, cache)
     return cache
 
 
@@ -60,7 +61,7 @@ def test_the_longest_common_beginning(model: Any, prompt: list[int], shared: int
     prefixes = make_prefixes(model)
     keep(model, prefixes, [90, 91, *IDS])
     keep(model, prefixes, IDS)
-    cache, found = prefixes.take(prompt)
+    cache, found = prefixes.take(OWNER, prompt)
     assert (found, cache.get_seq_length()) == (shared, shared)
     torch.testing.assert_close(feed(model, prompt[shared:], cache), feed(model, prompt, make_cache(model)))
 
@@ -69,8 +70,8 @@ def test_two_that_go_on_from_one_do_not_mix(model: Any) -> None:
     prefixes = make_prefixes(model)
     original = keep(model, prefixes, IDS)
     before = [layer.keys.clone() for layer in original.layers]
-    left, _ = prefixes.take([*IDS, 1])
-    right, _ = prefixes.take([*IDS, 2])
+    left, _ = prefixes.take(OWNER, [*IDS, 1])
+    right, _ = prefixes.take(OWNER, [*IDS, 2])
     for token in range(10, 20):
         feed(model, [token], left)
         feed(model, [token + 50], right)
@@ -94,10 +95,10 @@ def test_the_least_recently_used_goes_first(model: Any) -> None:
     prefixes = make_prefixes(model, sequences=2)
     keep(model, prefixes, IDS)
     keep(model, prefixes, IDS[::-1])
-    prefixes.take([*IDS, 1])
+    prefixes.take(OWNER, [*IDS, 1])
     keep(model, prefixes, [*range(40, 80)])
-    assert prefixes.take([*IDS, 1])[1] == 60
-    assert prefixes.take([*IDS[::-1], 1])[1] == 0
+    assert prefixes.take(OWNER, [*IDS, 1])[1] == 60
+    assert prefixes.take(OWNER, [*IDS[::-1], 1])[1] == 0
 
 
 def test_bytes_are_bounded(model: Any) -> None:
@@ -121,11 +122,11 @@ def test_a_sliding_window_serves_only_what_goes_on_where_it_is() -> None:
     prefixes = make_prefixes(model)
     cache = keep(model, prefixes, IDS)
     assert not can_crop(cache)
-    assert prefixes.take([*IDS[:30], 99])[1] == 0
-    left, found = prefixes.take([*IDS, 1])
+    assert prefixes.take(OWNER, [*IDS[:30], 99])[1] == 0
+    left, found = prefixes.take(OWNER, [*IDS, 1])
     assert found == 60
     feed(model, [9], left)
-    again, _ = prefixes.take([*IDS, 2])
+    again, _ = prefixes.take(OWNER, [*IDS, 2])
     torch.testing.assert_close(feed(model, [2], again), feed(model, [*IDS, 2], make_cache(model)), atol=1e-5, rtol=1e-4)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from chatbot.admin.datasets.drafts import Draft
 from chatbot.admin.datasets.similarity import Neighbours, Shingles, cut_shingles, measure_similarity
@@ -28,7 +29,7 @@ class Deduplicated:
     drafts: tuple[Draft, ...]
     groups: tuple[str, ...]
     members: dict[str, frozenset[str]]
-    """The identities in each group, also of those that were removed."""
+    """The identities in each group, also of what was removed and of what earlier versions held out."""
     same: int
     """Removed because word for word another item."""
     near: int
@@ -36,54 +37,94 @@ class Deduplicated:
 
 
 def remove_duplicates(
-    drafts: Sequence[Draft], threshold: float, on_item: Callable[[], object] = lambda: None
+    drafts: Sequence[Draft],
+    threshold: float,
+    on_item: Callable[[], object] = lambda: None,
+    *,
+    held: Sequence[Draft] = (),
 ) -> Deduplicated:
     """The first of each set of near-duplicates, in order. `threshold` is the similarity that both prompt and reply must
-    have; above 1 only exact copies go."""
-    prompts, replies = Neighbours(SAME_PROMPT), Neighbours(_SAME_REPLY)
-    known_prompts: dict[bytes, int] = {}
-    by_prompt: dict[int, list[tuple[Draft, Shingles]]] = {}
-    by_reply: dict[int, str] = {}
-    seen: set[str] = set()
-    groups = _Groups()
-    kept: list[Draft] = []
+    have; above 1 only exact copies go. `held` is what earlier versions held out: it joins groups and is nothing else."""
+    finder = _Finder(threshold)
+    for draft in held:
+        finder.join(draft)
+    kept = []
     same = near = 0
-    for number, draft in enumerate(drafts):
+    names: dict[str, str] = {}
+    for draft in drafts:
         on_item()
-        identity = groups.add(draft.identity)
-        if (content := draft.content_sha) in seen:
-            same += 1
-            continue
-        seen.add(content)
-        prompt, reply = cut_shingles(draft.prompt), cut_shingles(draft.reply)
-        own = known_prompts.setdefault(prompt.tobytes(), number)
-        alike = prompts.find(prompt) if own == number else [(own, 1.0)]
-        if own == number:
-            prompts.add(number, prompt)
-            by_prompt[number] = []
-        is_near = False
+        match finder.take(draft):
+            case "same":
+                same += 1
+            case "near":
+                near += 1
+            case _:
+                kept.append(draft)
+    for identity in sorted({draft.identity for draft in drafts}):
+        names.setdefault(finder.groups.find(identity), identity)
+    groups = tuple(names[finder.groups.find(draft.identity)] for draft in kept)
+    members = {names[root]: own for root, own in finder.groups.list_members().items() if root in names}
+    return Deduplicated(tuple(kept), groups, members, same, near)
+
+
+class _Finder:
+    """What has been taken so far."""
+
+    def __init__(self, threshold: float) -> None:
+        self.groups = _Groups()
+        self._threshold = threshold
+        self._prompts, self._replies = _Texts(SAME_PROMPT), _Texts(_SAME_REPLY)
+        self._answers: dict[int, list[tuple[Draft, Shingles]]] = {}
+        """By the number of the prompt."""
+        self._seen: dict[str, str] = {}
+
+    def take(self, draft: Draft) -> Literal["new", "same", "near"]:
+        identity = self.groups.add(draft.identity)
+        content = draft.content_sha
+        if content in self._seen:
+            self.groups.join(identity, self._seen[content])
+            return "same"
+        self._seen[content] = identity
+        alike = self.join(draft)
+        reply = cut_shingles(draft.reply)
         for other, similarity in alike:
-            if by_prompt[other]:
-                groups.join(identity, by_prompt[other][0][0].identity)
-            if similarity >= threshold and not is_near:
-                is_near = any(
-                    one.good == draft.good and measure_similarity(shingles, reply) >= threshold
-                    for one, shingles in by_prompt[other][-_MOST_COMPARED:]
-                )
-        if is_near:
-            near += 1
-            continue
-        if reply.size >= _LONG_REPLY:
-            copies = replies.find(reply)
-            for other, _ in copies:
-                groups.join(identity, by_reply[other])
-            if not any(similarity == 1.0 for _, similarity in copies):
-                replies.add(number, reply)
-                by_reply[number] = draft.identity
-        by_prompt[own].append((draft, reply))
-        kept.append(draft)
-    members = groups.list_members()
-    return Deduplicated(tuple(kept), tuple(groups.find(one.identity) for one in kept), members, same, near)
+            if similarity < self._threshold:
+                continue
+            for one, shingles in self._answers.get(other, ())[-_MOST_COMPARED:]:
+                if one.good == draft.good and measure_similarity(shingles, reply) >= self._threshold:
+                    return "near"
+        self._answers.setdefault(alike[0][0], []).append((draft, reply))
+        return "new"
+
+    def join(self, draft: Draft) -> list[tuple[int, float]]:
+        """Adds the draft to the group of all whose prompts, or long replies, are alike. Returns the numbers of its own
+        prompt and of those like it."""
+        identity = self.groups.add(draft.identity)
+        alike = self._prompts.take(cut_shingles(draft.prompt), identity)
+        reply = cut_shingles(draft.reply)
+        copies = self._replies.take(reply, identity) if reply.size >= _LONG_REPLY else []
+        for texts, found in ((self._prompts, alike), (self._replies, copies)):
+            for other, _ in found:
+                self.groups.join(identity, texts.owners[other])
+        return alike
+
+
+class _Texts:
+    """Distinct texts by number, each with the identity that had it first."""
+
+    def __init__(self, threshold: float) -> None:
+        self.owners: list[str] = []
+        self._known: dict[bytes, int] = {}
+        self._neighbours = Neighbours(threshold)
+
+    def take(self, shingles: Shingles, identity: str) -> list[tuple[int, float]]:
+        """The text's own number with 1.0, then those of the others that are alike, if it is new here."""
+        key = shingles.tobytes()
+        if key in self._known:
+            return [(self._known[key], 1.0)]
+        number = self._known[key] = len(self.owners)
+        self.owners.append(identity)
+        return [(number, 1.0), *self._neighbours.take(number, shingles)]
 
 
 class _Groups:

@@ -56,6 +56,24 @@ class Draft:
     def content_sha(self) -> str:
         return hash_content(self.to_item(""))
 
+    @classmethod
+    def from_item(cls, item: Item) -> Draft:
+        """What an item was before; which message each turn came from is no longer known."""
+        answers: tuple[str, ...] = ()
+        if isinstance(item, PreferenceItem):
+            answers = (item.chosen, item.rejected)
+        elif isinstance(item, LabelItem):
+            answers = (item.reply,)
+        return cls(
+            kind=item.kind,
+            source=item.source,
+            turns=item.turns,
+            messages=((),) * len(item.turns),
+            answers=answers,
+            good=isinstance(item, LabelItem) and item.good,
+            conversation=item.conversation,
+        )
+
     def change(self, mend: Callable[[str], str]) -> Draft:
         """The same with other texts."""
         turns = tuple(turn.model_copy(update={"content": mend(turn.content)}) for turn in self.turns)

@@ -123,21 +123,40 @@ def read_manifest(folder: Path) -> DatasetManifest:
 
 
 def write_folder(
-    path: Path, items: Mapping[Split, Iterable[SftItem | PreferenceItem | LabelItem]], **about: Any
+    path: Path,
+    items: Mapping[Split, Iterable[SftItem | PreferenceItem | LabelItem]],
+    *,
+    replace: bool = False,
+    **about: Any,
 ) -> DatasetFolder:
-    """Makes the folder `path` whole or not at all; `about` are the manifest's other fields. Raises OSError."""
-    with new_folder(path) as folder:
+    """Makes the folder `path` whole or not at all; `about` are the manifest's other fields. An old one is replaced only
+    if that is asked for. Raises OSError."""
+    with new_folder(path, replace=replace) as folder:
         files = {split: _write_split(folder / f"{split}.jsonl", items.get(split, ())) for split in SPLITS}
         manifest = DatasetManifest(files=files, **about)
         write_file(folder / MANIFEST, manifest.model_dump_json(indent=2))
     return DatasetFolder(path, manifest)
 
 
+def describe_split(items: Iterable[SftItem | PreferenceItem | LabelItem]) -> SplitFile:
+    """The split as the manifest would name it, without writing it."""
+    digest, rows, size = hashlib.sha256(), 0, 0
+    for item in items:
+        line = _write_line(item)
+        digest.update(line)
+        rows, size = rows + 1, size + len(line)
+    return SplitFile(rows=rows, size=size, sha256=digest.hexdigest())
+
+
+def _write_line(item: SftItem | PreferenceItem | LabelItem) -> bytes:
+    return item.model_dump_json().encode() + b"\n"
+
+
 def _write_split(path: Path, items: Iterable[SftItem | PreferenceItem | LabelItem]) -> SplitFile:
     digest, rows, size = hashlib.sha256(), 0, 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for item in items:
-            line = item.model_dump_json().encode() + b"\n"
+            line = _write_line(item)
             file.write(line)
             digest.update(line)
             rows, size = rows + 1, size + len(line)

@@ -16,11 +16,11 @@ from chatbot.admin.datasets.items import Turn
 from chatbot.admin.datasets.request import LengthPolicy
 from chatbot.errors import InvalidInput, ModelRefused
 from chatbot.models.template import ChatTemplate
-from chatbot.models.template_language import TemplateRefusal
 
 TOO_LONG = "too long"
 _CHARACTERS = 8
 """Of context no more than so many characters for each token of the limit are tried: they would not fit anyway."""
+_SLACK = 64  # tokens by which a conversation and its row may differ: the beginning of another reply
 _MOST_CHARACTERS = 64  # for each token; text that is longer than that is too long without being measured
 
 
@@ -60,7 +60,7 @@ class Ruler:
                 self._left_out[TOO_LONG] += _count_replies(draft)
                 return
             parts = list(self._cut(draft) if draft.kind == "sft" else self._shorten(draft))
-        except (ModelRefused, TemplateRefusal):
+        except ModelRefused:
             self._left_out["the model's template refuses it"] += _count_replies(draft)
             return
         self.split += bool(parts)
@@ -73,16 +73,16 @@ class Ruler:
         part: list[Sequence[int]] = []
         for unit in units:
             part = part if _learns(draft, part) else self._bound(draft, part)
-            while part and self._measure_if_short(_take(draft, [*part, unit])) is None:
+            while part and not self._fits(_take(draft, [*part, unit])):
                 if _learns(draft, part):
-                    yield self._finish(draft, part)
+                    yield from self._finish(draft, part)
                     part = []
                 else:
                     part.pop(0)
-            if part or self._measure_if_short(_take(draft, [unit])) is not None:
+            if part or self._fits(_take(draft, [unit])):
                 part.append(unit)
         if _learns(draft, part):
-            yield self._finish(draft, part)
+            yield from self._finish(draft, part)
 
     def _shorten(self, draft: Draft) -> Iterator[Measured]:
         """The same reply or replies below as much of the context as fits."""
@@ -105,23 +105,33 @@ class Ruler:
             kept.append(unit)
         return kept[::-1]
 
-    def _finish(self, draft: Draft, part: Sequence[Sequence[int]]) -> Measured:
+    def _finish(self, draft: Draft, part: Sequence[Sequence[int]]) -> Iterator[Measured]:
         measured = self._measure_if_short(_take(draft, part))
-        assert measured is not None
-        return measured
+        if measured is not None:
+            yield measured
+
+    def _fits(self, draft: Draft) -> bool:
+        """Whether a branch is short enough, nearly always by one look in place of one for each reply in it."""
+        count = self._template.count([turn.message for turn in draft.turns])
+        if abs(count - self._most) > _SLACK:
+            return count < self._most
+        return self._measure_if_short(draft) is not None
 
     def _measure_if_short(self, draft: Draft) -> Measured | None:
         """None if it is longer than allowed."""
         from chatbot.admin.rendering import render_rows
 
+        draft = _trim(draft)
         characters = sum(len(turn.content) for turn in draft.turns) + sum(map(len, draft.answers))
         if characters > self._most * _MOST_CHARACTERS:
+            return None
+        if self._template.count([turn.message for turn in draft.turns]) > self._most + _SLACK:
             return None
         rows = [row for turns in list_conversations(draft) for row in render_rows(self._template, turns)]
         longest = max((len(row.tokens) for row in rows), default=0)
         if longest > self._most:
             return None
-        return Measured(_trim(draft), longest, sum(sum(row.learned) for row in rows))
+        return Measured(draft, longest, sum(sum(row.learned) for row in rows))
 
 
 def list_conversations(draft: Draft) -> Iterator[Sequence[Turn]]:

@@ -8,8 +8,8 @@ a comparison with thousands of unlike texts for each one.
 
 from __future__ import annotations
 
-import hashlib
 import re
+import zlib
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def cut_shingles(text: str) -> Shingles:
         run = match[0].strip()
         size = _SIGNS if re.match(f"[{UNSPACED}]", run) else _WORDS
         found.update(run[start : start + size] for start in range(max(len(run) - size + 1, 1)))
-    hashes = {_hash(shingle) for shingle in found or {""}}
+    hashes = {zlib.crc32(shingle.encode("utf-8", "surrogatepass")) for shingle in found or {""}}
     return np.fromiter(sorted(hashes), np.uint32, len(hashes))
 
 
@@ -48,32 +48,21 @@ class Neighbours:
     """Texts by their shingles, of which those alike are found without comparing all with all."""
 
     def __init__(self, threshold: float) -> None:
-        from datasketch import MinHashLSH
+        from datasketch import MinHash, MinHashLSH
 
         self._threshold = threshold
         # A candidate too many costs a comparison; a pair that is missed is never found.
         self._index: Any = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+        self._empty: Any = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)
         self._known: dict[int, Shingles] = {}
 
-    def find(self, shingles: Shingles) -> list[tuple[int, float]]:
-        """The numbers of the known texts that are at least as alike as the threshold, and how alike; lowest first."""
-        candidates = sorted(self._index.query(_sketch(shingles)))
-        measured = [(number, measure_similarity(shingles, self._known[number])) for number in candidates]
-        return [(number, similarity) for number, similarity in measured if similarity >= self._threshold]
-
-    def add(self, number: int, shingles: Shingles) -> None:
+    def take(self, number: int, shingles: Shingles) -> list[tuple[int, float]]:
+        """Adds a text under a number of its own. Returns the numbers of those added before that are at least as alike
+        as the threshold, and how alike; lowest first."""
+        sketch = self._empty.copy()  # its permutations are made once
+        sketch.update_batch(shingles.tolist())
+        candidates = sorted(self._index.query(sketch))
+        self._index.insert(number, sketch)
         self._known[number] = shingles
-        self._index.insert(number, _sketch(shingles))
-
-
-def _sketch(shingles: Shingles) -> Any:
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)
-    sketch.update_batch(shingles.tolist())
-    return sketch
-
-
-def _hash(shingle: str) -> int:
-    digest = hashlib.blake2b(shingle.encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    return int.from_bytes(digest, "big")
+        measured = [(one, measure_similarity(shingles, self._known[one])) for one in candidates]
+        return [(one, similarity) for one, similarity in measured if similarity >= self._threshold]

@@ -55,10 +55,9 @@ def split_groups(
         chosen = next((group for group in free if splits[group] == "train"), free[0])
         splits[chosen] = "validation"
     if len(splits) > 1 and "train" not in splits.values():
-        last = next((group for group in reversed(free) if list(splits.values()).count(splits[group]) > 1), None)
-        last = last or next((group for group in reversed(free) if splits[group] == "test"), None)
-        if last is not None:
-            splits[last] = "train"
+        several = list(splits.values()).count("validation") > 1
+        spare = [group for group in reversed(free) if splits[group] == "test" or several]
+        splits |= dict.fromkeys(spare[:1], "train")
     return Splitting(splits, len(splits) - len(free), united)
 
 

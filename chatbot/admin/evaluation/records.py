@@ -17,7 +17,7 @@ Direction = Literal["lower", "higher", ""]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure of both models. `low` and `high` are the 95 % interval of the paired difference candidate − champion."""
+    """One figure of both models; `low` and `high` bound the paired difference candidate − champion with 95 %."""
 
     suite: str
     """held-out, general, safety, replies, speed, people, or the name of a task."""

@@ -65,7 +65,7 @@ class TrainingConfig:
     """Looks without improvement after which the run stops; 0 never stops early."""
     samples: int = 1
     """Replies shown at each look."""
-    sample_tokens: int = 48
+    sample_tokens: int = 32
     checkpoint_every: int = 0
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
@@ -104,8 +104,8 @@ class TrainingConfig:
         )
 
     def space(self, steps: int) -> TrainingConfig:
-        """With the intervals that suit a run of so many `steps`: about eight looks, a checkpoint with each."""
-        every = max(1, round(steps / 8))
+        """With the intervals that suit a run of so many `steps`: about five looks, a checkpoint with each."""
+        every = max(1, round(steps / 5))
         return replace(
             self,
             evaluate_every=self.evaluate_every or every,

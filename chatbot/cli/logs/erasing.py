@@ -12,9 +12,11 @@ from chatbot.cli.logs.finding import Log, find_conversations, open_log
 from chatbot.cli.logs.options import AsJson, Yes
 from chatbot.cli.logs.printing import confirm, count_of, find_width, fit, is_interactive, print_json, print_text, tell
 from chatbot.cli.logs.waiting import show_work
+from chatbot.errors import LearningError
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
+    from chatbot.admin.datasets.forgetting import Struck
     from chatbot.store.erasure import Forgotten
     from chatbot.store.records import Conversation
 
@@ -72,7 +74,7 @@ def forget(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes conversations for good. Rows, search index, dataset items, the file's free pages, backups: everywhere.
+    """Deletes conversations for good. Rows, search index, dataset items and files, free pages, backups: everywhere.
 
     Shows first what would go, then asks. What was trained on it cannot unlearn it: every dataset version and adapter
     that had learnt from it is named.
@@ -97,9 +99,28 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
     confirm(f"Delete {count_of(len(ids), 'conversation')} for good? Nothing brings it back.", yes=yes)
     with show_work("deleting") as say:
         done = log.store.erasure.forget(ids, say, only_deleted=only_deleted)
+        say("rewriting dataset files")
+        struck, failure = _strike(log, ids)
     if as_json:
-        print_json(_to_json(ids, done, done=True))
-        return
+        print_json(_to_json(ids, done, done=True, struck=struck))
+    else:
+        _tell(done, struck)
+    if failure:
+        raise failure
+
+
+def _strike(log: Log, ids: Sequence[str]) -> tuple[Sequence[Struck], LearningError | None]:
+    """Out of the database first: what it no longer knows is struck from the files now or the next time. The error, if
+    there is one, is for when all else is told."""
+    from chatbot.admin.datasets.forgetting import strike
+
+    try:
+        return strike(log.store, log.home, ids), None
+    except LearningError as error:
+        return (), error
+
+
+def _tell(done: Forgotten, struck: Sequence[Struck]) -> None:
     print_text(f"{count_of(done.conversations, 'conversation')} forgotten.")
     if done.new_backup:
         gone = count_of(len(done.backups), "backup")
@@ -110,6 +131,9 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
     if done.descent.datasets:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.datasets)
         print_text(printable_line(f"Its items are gone from the dataset versions that held it: {names}."))
+    if struck:
+        names = ", ".join(f"{one.name}/{one.number} ({one.items:,})" for one in struck)
+        print_text(printable_line(f"Their files were written anew without them: {names}."))
     if done.descent.models:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.models)
         print_text(printable_line(f"Stale, because they learnt from it: {names}. Train them again without it."))
@@ -141,13 +165,14 @@ def _cut(one: Conversation) -> str:
     return fit(one.title, max(find_width() - len(one.id) - 30, 10)).rstrip()
 
 
-def _to_json(ids: Sequence[str], told: Forgotten, *, done: bool) -> dict[str, Any]:
+def _to_json(ids: Sequence[str], told: Forgotten, *, done: bool, struck: Sequence[Struck] = ()) -> dict[str, Any]:
     return {
         "forgotten": done,
         "conversations": ids,
         "messages": told.messages,
         "dataset_items": told.dataset_items,
         "datasets": [dataset_to_json(one) for one in told.descent.datasets],
+        "struck": struck,
         "models": [model_to_json(one) for one in told.descent.models],
         "backups": told.backups,
         "new_backup": told.new_backup,

@@ -1,0 +1,152 @@
+"""Freezing: a version gets its number, its folder and its rows; and how it is found and deleted again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chatbot.admin.datasets.folder import (
+    MANIFEST,
+    DatasetFolder,
+    DatasetManifest,
+    describe_split,
+    read_manifest,
+    write_folder,
+)
+from chatbot.admin.datasets.items import SPLITS, Item, Split, hash_content
+from chatbot.admin.datasets.request import parse_title
+from chatbot.config import Home
+from chatbot.errors import DatasetDamaged, InvalidInput, LearningError
+from chatbot.files import restore_folders
+from chatbot.store.database import Store
+from chatbot.store.datasets import DatasetItem, DatasetVersion
+
+_TRIES = 20
+
+
+def freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], **about: Any) -> DatasetFolder:
+    """A version with these items under the next number; the newest one if it holds the same and its folder is there.
+    `about` are the manifest's other fields but `number` and `files`. Raises InvalidInput if the dataset is of another
+    kind, LearningError if the folder cannot be written, StoreError."""
+    name = str(about["name"])
+    known = store.datasets.versions(name)
+    if known and known[-1].kind != about["kind"]:
+        raise InvalidInput(
+            f"The dataset {name} is of the kind {known[-1].kind}, not {about['kind']}.", hint="Choose another name."
+        )
+    files = {split: describe_split(items.get(split, ())) for split in SPLITS}
+    new = DatasetManifest(files=files, number=1, **about)
+    if known and known[-1].sha256 == new.sha256 and (path := version_folder(home, known[-1])).is_dir():
+        return DatasetFolder.open(path)
+    for _ in range(_TRIES):
+        number = max([*(one.number for one in store.datasets.versions(name)), *list_numbers(home, name), 0]) + 1
+        try:
+            folder = write_folder(home.datasets / name / str(number), items, number=number, **about)
+            break
+        except FileExistsError:  # another build was first
+            continue
+        except OSError as error:
+            raise LearningError(f"{home.datasets / name} cannot be written: {error.strerror}.") from None
+    else:
+        raise LearningError(f"Other processes build {name} all the time.", hint="Try again.")
+    try:
+        register(store, folder, items)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return folder
+
+
+def register(store: Store, folder: DatasetFolder, items: Mapping[Split, Sequence[Item]]) -> str:
+    """Writes the rows of a folder; returns the version's identifier."""
+    manifest = folder.manifest
+    return store.datasets.add_version(
+        manifest.name,
+        manifest.kind,
+        manifest.number,
+        sha256=manifest.sha256,
+        recipe=manifest.recipe,
+        template_sha=manifest.template_sha256,
+        tokenizer_sha=manifest.tokenizer_sha256,
+        counts=manifest.counts,
+        items=(
+            DatasetItem(split, item.group, hash_content(item), item.conversation, item.messages_from)
+            for split in SPLITS
+            for item in items.get(split, ())
+        ),
+    )
+
+
+def open_version(store: Store, home: Home, title: str) -> tuple[DatasetVersion, DatasetFolder]:
+    """The version NAME/NUMBER, or the newest of NAME, its files as they were frozen. Raises NotFound, InvalidInput,
+    DatasetDamaged."""
+    version = store.datasets.find(*parse_title(title))
+    folder = DatasetFolder.open(version_folder(home, version))
+    if folder.manifest.sha256 != version.sha256:
+        raise DatasetDamaged(
+            f"{folder.path} is not what the database knows as {version.title}.",
+            hint="Build it anew, or import it anew.",
+        )
+    return version, folder
+
+
+def delete_version(store: Store, home: Home, version: DatasetVersion) -> None:
+    """Deletes rows and folder. Raises InvalidInput if a run used it, LearningError if the folder cannot be deleted."""
+    path = version_folder(home, version)
+    store.datasets.delete(version.id)
+    try:
+        # Renamed first: a removal that is interrupted leaves no half of a version under its number.
+        if path.is_dir():
+            grave = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.removed."))
+            path.rename(grave / path.name)
+            shutil.rmtree(grave)
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    except OSError as error:
+        raise LearningError(f"{path} cannot be deleted: {error.strerror}.", hint="Delete it by hand.") from None
+
+
+def version_folder(home: Home, version: DatasetVersion) -> Path:
+    return home.datasets / version.name / str(version.number)
+
+
+def list_folders(home: Home) -> Iterator[tuple[str, int, Path]]:
+    """Name, number and folder of every version on this disk. Those that a kill had moved away while they were written
+    anew are put back first. Raises LearningError if the disk refuses."""
+    try:
+        parents = sorted(path for path in home.datasets.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for parent in parents:
+            restore_folders(parent)
+            for number in list_numbers(home, parent.name):
+                if (parent / str(number) / MANIFEST).is_file():
+                    yield parent.name, number, parent / str(number)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LearningError(f"{home.datasets} cannot be read: {error.strerror}.") from None
+
+
+def list_held_out(home: Home) -> Iterator[tuple[Split, Item]]:
+    """What the versions on this disk hold out, each content once. Damaged files are passed over: the rows still know
+    what they held."""
+    seen: set[tuple[Split, str]] = set()
+    for _, _, path in list_folders(home):
+        for split in SPLITS[1:]:
+            with contextlib.suppress(DatasetDamaged):
+                for item in DatasetFolder(path, read_manifest(path)).read(split):
+                    if (key := (split, hash_content(item))) not in seen:
+                        seen.add(key)
+                        yield split, item
+
+
+def list_numbers(home: Home, name: str) -> list[int]:
+    """The versions of a dataset that have a folder, also those without rows: a build was killed between the two."""
+    try:
+        names = [path.name for path in (home.datasets / name).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(one) for one in names if one.isascii() and one.isdecimal() and len(one) < 10)

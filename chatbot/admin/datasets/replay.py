@@ -1,0 +1,29 @@
+"""General rows among the new ones, so that a model that learns a few things does not forget the many others.
+
+They stand in train only: what is measured on the held-out part should be what the dataset is about, and forgetting is
+watched by a suite of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chatbot.admin.datasets.splitting import hash_place
+from chatbot.files import package_folder
+
+
+def find_replay_file(chosen: Path | None) -> Path:
+    """The file of general rows: `chosen`, or the small one of ours."""
+    return chosen or package_folder("data") / "replay" / "general.jsonl"
+
+
+def count_wanted(share: float, others: int) -> int:
+    """How many rows make up `share` of a train split with `others` rows of its own."""
+    return round(others * share / (1 - share))
+
+
+def choose_some(keys: Sequence[str], most: int, seed: int) -> list[int]:
+    """The places of `most` of `keys`, in order, chosen by a hash: with more keys nearly the same are chosen again."""
+    ranked = sorted(range(len(keys)), key=lambda place: (hash_place(f"{seed}:{keys[place]}"), place))
+    return sorted(ranked[:most])

@@ -1,0 +1,192 @@
+"""Two models on one set of weights: the base model once, the adapters on top, everything else equal.
+
+What is compared must differ in the adapter alone. So both run in this process, in float32, with the same rows in the
+same batches, and replies are greedy: the difference of two figures is then the adapter's, not the dice's. Replies are
+made in batches, because an evaluation asks hundreds of them and a forward pass on a CPU costs much the same for one
+conversation as for eight.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatbot.admin.rendering import TrainingRow
+from chatbot.errors import ModelDamaged
+from chatbot.models.library import ModelFolder
+from chatbot.models.template import ChatTemplate
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH_TOKENS = 2048  # of one forward pass, padding included
+_BATCH_PROMPTS = 16
+
+OnProgress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The summed negative log-likelihood, in nats, of the learnt tokens of a row, and how many there are."""
+
+    nats: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        return self.nats / max(self.tokens, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A greedy reply. `ended` is true if the model ended it by itself."""
+
+    text: str
+    ended: bool
+    tokens: int
+    seconds: float
+    """Its share of the batch's time."""
+
+
+class Bench:
+    """`base` with `adapters` by name; any other name means the base model as it is."""
+
+    def __init__(self, base: ModelFolder, adapters: Mapping[str, Path], template: ChatTemplate) -> None:
+        """Loads the weights, whose files the caller has verified. Raises ModelDamaged."""
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        self.template = template
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        # An adapter's name becomes that of a module, which may hold no dot.
+        self._keys = {name: f"adapter{number}" for number, name in enumerate(adapters)}
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                base.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            ).to(self.device)
+            for name, path in adapters.items():
+                if isinstance(model, PeftModel):
+                    model.load_adapter(str(path), adapter_name=self._keys[name])
+                else:
+                    model = PeftModel.from_pretrained(model, str(path), adapter_name=self._keys[name])
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelDamaged(f"The models to compare cannot be loaded: {str(error)[:300]}") from error
+        self._model = model.eval()
+
+    def losses(self, name: str, rows: Sequence[TrainingRow], on_progress: OnProgress | None = None) -> list[Loss]:
+        """Of each row, in their order. `on_progress` hears how many rows each batch held."""
+        import torch
+
+        found: list[Loss] = [Loss(0.0, 0)] * len(rows)
+        with torch.inference_mode(), self._chosen(name):
+            for batch in _make_batches([len(row.tokens) for row in rows]):
+                sums = self._sum_losses([rows[index] for index in batch])
+                for index, nats in zip(batch, sums, strict=True):
+                    found[index] = Loss(nats, sum(rows[index].learned[1:]))
+                if on_progress:
+                    on_progress(len(batch))
+        return found
+
+    def answer(
+        self, name: str, prompts: Sequence[Sequence[int]], *, limit: int, on_progress: OnProgress | None = None
+    ) -> list[Answer]:
+        """Greedy replies of up to `limit` tokens, in the order of the prompts."""
+        import torch
+
+        found: dict[int, Answer] = {}
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        with torch.inference_mode(), self._chosen(name):
+            for start in range(0, len(order), _BATCH_PROMPTS):
+                batch = order[start : start + _BATCH_PROMPTS]
+                answers = self._answer_batch([prompts[index] for index in batch], limit)
+                found.update(zip(batch, answers, strict=True))
+                if on_progress:
+                    on_progress(len(batch))
+        return [found[index] for index in range(len(prompts))]
+
+    def _sum_losses(self, rows: Sequence[TrainingRow]) -> list[float]:
+        import torch
+
+        tokens, mask = self._pad([row.tokens for row in rows], left=False)
+        labels, _ = self._pad([row.labels for row in rows], left=False, filling=-100)
+        inner = getattr(self._model, "get_base_model", lambda: self._model)()
+        following, sums = labels[:, 1:], torch.zeros(len(rows), dtype=torch.float64)
+        learnt = following != -100
+        # The place of the first learnt token: what stands before it needs no logits.
+        first = int(learnt.any(dim=0).float().argmax()) if bool(learnt.any()) else following.shape[1]
+        keep = following.shape[1] - first + 1
+        logits = inner(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
+        for place in range(len(rows)):
+            targets = following[place, first:]
+            wanted = targets != -100
+            chosen = logits[place, :-1][wanted].float()
+            losses = torch.nn.functional.cross_entropy(chosen, targets[wanted], reduction="none")
+            sums[place] = losses.double().sum().cpu()
+        return [float(value) for value in sums]
+
+    def _answer_batch(self, prompts: Sequence[Sequence[int]], limit: int) -> list[Answer]:
+        tokens, mask = self._pad(prompts, left=True)
+        stops = sorted(self.template.stop_ids)
+        filling = stops[0] if stops else 0
+        begun = time.monotonic()
+        made = self._model.generate(
+            input_ids=tokens,
+            attention_mask=mask,
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            eos_token_id=stops or None,
+            pad_token_id=filling,
+        )
+        seconds = (time.monotonic() - begun) / len(prompts)
+        answers = []
+        for row in made[:, tokens.shape[1] :].tolist():
+            end = next((place for place, token in enumerate(row) if token in self.template.stop_ids), None)
+            ids = row if end is None else row[:end]
+            answers.append(Answer(self.template.decode(ids), end is not None, len(ids), seconds))
+        return answers
+
+    def _pad(self, rows: Sequence[Sequence[int]], *, left: bool, filling: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        width = max(map(len, rows))
+        padded = torch.full((len(rows), width), filling, dtype=torch.long)
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for place, row in enumerate(rows):
+            part = slice(width - len(row), width) if left else slice(0, len(row))
+            padded[place, part] = torch.tensor(list(row), dtype=torch.long)
+            mask[place, part] = 1
+        return padded.to(self.device), mask.to(self.device)
+
+    @contextmanager
+    def _chosen(self, name: str) -> Iterator[None]:
+        """With the adapter `name`, or none if there is none of that name."""
+        off: AbstractContextManager[Any] = nullcontext()
+        if name in self._keys:
+            self._model.set_adapter(self._keys[name], inference_mode=True)
+        elif self._keys:
+            off = self._model.disable_adapter()
+        with off:
+            yield
+
+
+def _make_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices of rows, the longest first, as many together as the padded batch has room for."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

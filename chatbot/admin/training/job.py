@@ -1,0 +1,152 @@
+"""What a run is: its configuration and inputs, as config.json in its folder.
+
+Everything that the result depends on stands there, resolved: a run that is resumed, or carried on by other processes,
+reads it again and takes nothing from its caller's mood.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from chatbot.admin.datasets.folder import DatasetFolder
+from chatbot.admin.training.config import TrainingConfig
+from chatbot.errors import LearningError, RunDamaged
+from chatbot.files import hash_file, write_file
+from chatbot.models.library import ModelFolder, ModelLibrary
+
+CONFIG = "config.json"
+_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors")
+_KINDS = {"sft": "sft", "dpo": "preference", "kto": "label"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run's inputs, ready to be opened. `dtype` and `threads` are settled, not asked for."""
+
+    config: TrainingConfig
+    dataset: DatasetFolder
+    model: ModelFolder
+    parent: Path | None
+    device: str
+    dtype: str
+    threads: int
+
+    def describe(self) -> dict[str, Any]:
+        """As config.json holds it."""
+        manifest = self.dataset.manifest
+        return {
+            "format": 1,
+            "config": asdict(self.config),
+            "dataset": {
+                "path": str(self.dataset.path),
+                "name": manifest.name,
+                "number": manifest.number,
+                "sha256": manifest.sha256,
+            },
+            "model": {"path": str(self.model.path), "name": self.model.name, "sha256": self.model.sha256},
+            "parent": None if self.parent is None else {"path": str(self.parent), "sha256": _hash_adapter(self.parent)},
+            "device": self.device,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        }
+
+
+def check_inputs(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder) -> None:
+    """Raises LearningError if the dataset is of another kind, or was made for another template or tokenizer."""
+    manifest = dataset.manifest
+    if manifest.kind != _KINDS[config.method]:
+        raise LearningError(
+            f"{config.method.upper()} trains on a dataset of kind {_KINDS[config.method]}; "
+            f"{dataset.title} is of kind {manifest.kind}.",
+            hint="Choose another --method or another dataset.",
+        )
+    tokenizer = hash_file(model.path / "tokenizer.json")
+    if manifest.template_sha256 != model.template_sha or manifest.tokenizer_sha256 != tokenizer:
+        raise LearningError(
+            f"{dataset.title} was built for {manifest.model}, whose chat template or tokenizer is not that of "
+            f"{model.name}.",
+            hint=f"Build the dataset anew for {model.name}.",
+        )
+
+
+def settle(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder, parent: Path | None) -> Job:
+    """Decides what the machine decides. Raises LearningError if the inputs do not belong together."""
+    from chatbot.admin.training.loading import check_parent, check_quantization, choose_device, choose_dtype
+    from chatbot.engine.loading import count_threads
+
+    check_inputs(config, dataset, model)
+    device = choose_device()
+    if config.quantize:
+        check_quantization(device)
+    if parent is not None:
+        check_parent(parent, model)
+    config = config.resolve(parameters=model.manifest.parameters)
+    return Job(config, dataset, model, parent, device, choose_dtype(config, device), count_threads(config.threads))
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Raises OSError."""
+    write_file(folder / CONFIG, json.dumps(job.describe(), indent=2))
+
+
+def read_job(folder: Path) -> Job:
+    """Opens what config.json names. Raises RunDamaged, LearningError, DatasetDamaged or ModelError."""
+    content = _read(folder)
+    try:
+        dataset = DatasetFolder.open(Path(content["dataset"]["path"]))
+        path = Path(content["model"]["path"])
+        model = ModelLibrary(path.parent).find_verified(path.name)
+        parent = Path(content["parent"]["path"]) if content["parent"] else None
+        config = TrainingConfig.from_fields(content["config"])
+        job = Job(config, dataset, model, parent, content["device"], content["dtype"], content["threads"])
+    except (KeyError, TypeError) as error:
+        raise RunDamaged(f"{folder / CONFIG} is damaged: {error} is missing.") from None
+    check_same(folder, job)
+    return job
+
+
+def check_same(folder: Path, job: Job) -> None:
+    """Raises LearningError if config.json in `folder` tells of other inputs than `job`: they cannot go on together."""
+    content, now = _read(folder), job.describe()
+    for name, title in (("dataset", "dataset"), ("model", "base model"), ("parent", "parent adapter")):
+        then, wanted = content.get(name), now[name]
+        if (then or {}).get("sha256") != (wanted or {}).get("sha256"):
+            raise LearningError(f"The {title} is not the one that this run began with.", hint="Start a new run.")
+    if TrainingConfig.from_fields(content.get("config")).method != job.config.method:
+        raise LearningError("This run began with another method.", hint="Start a new run.")
+
+
+def resume_job(folder: Path, job: Job) -> Job:
+    """`job` with everything settled as when the run in `folder` began. Raises as `check_same`."""
+    check_same(folder, job)
+    content = _read(folder)
+    return replace(
+        job,
+        config=TrainingConfig.from_fields(content["config"]),
+        device=str(content["device"]),
+        dtype=str(content["dtype"]),
+        threads=int(content["threads"]),
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise RunDamaged(f"{path} is missing or damaged.") from None
+    if not isinstance(content, dict):
+        raise RunDamaged(f"{path} is damaged.")
+    return content
+
+
+def _hash_adapter(folder: Path) -> str:
+    from chatbot.admin.training.loading import WEIGHTS
+
+    return hash_file(folder / WEIGHTS)

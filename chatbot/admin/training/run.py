@@ -1,0 +1,142 @@
+"""A run from its inputs to an adapter: `train`.
+
+Everything that lasts is in the run's folder: config.json (what is trained), metrics.jsonl (how it goes) and
+checkpoints/. A run that died is resumed from there and ends with the same adapter, byte for byte on a CPU in float32.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from chatbot.admin.datasets.folder import DatasetFolder
+from chatbot.admin.training.checkpoints import Checkpoint, drop_newer_checkpoints, find_checkpoint
+from chatbot.admin.training.config import TrainingConfig
+from chatbot.admin.training.events import Event, MetricsLog
+from chatbot.admin.training.job import Job, resume_job, settle, write_job
+from chatbot.admin.training.stopping import StopRequest
+from chatbot.errors import LearningError
+from chatbot.files import make_private_folder
+from chatbot.models.library import ModelFolder
+
+Target = Path | Callable[[], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. `finished` and `early` (no improvement) leave an adapter, `stopped` a checkpoint."""
+
+    status: Literal["finished", "early", "stopped"]
+    step: int
+    """The last one that was made."""
+    steps: int
+    """Those that were planned."""
+    best_step: int
+    """Whose weights the adapter has: those with the lowest held-out loss, else the last."""
+    loss: float | None
+    """Held-out, at the best step; None if nothing is held out."""
+    first_loss: float | None
+    """Held-out, before training."""
+    margin: float | None
+    tokens: int
+    seconds: float
+    """Of this session."""
+    adapter: Path | None
+
+
+def train(
+    config: TrainingConfig,
+    dataset: DatasetFolder,
+    model: ModelFolder,
+    folder: Path,
+    target: Target,
+    report: Callable[[Event], None] = lambda _: None,
+    *,
+    resume: bool = False,
+    parent: Path | None = None,
+) -> Outcome:
+    """Trains an adapter for `model` on `dataset` and writes it to the folder `target`, which must not exist.
+
+    `folder` is the run's own. With `resume` it holds a run that was interrupted: its config and settings hold, not
+    `config`. `target` may be a function that names the folder when the adapter is ready. `parent` is an adapter to
+    train on from. SIGINT, SIGTERM and a file `stop` in `folder` end the run after its step with a checkpoint.
+
+    Raises LearningError (inputs that do not belong together, nothing to learn), RunDamaged, ModelDamaged,
+    DatasetDamaged, OutOfMemory or OSError.
+    """
+    job = settle(config, dataset, model, parent)
+    make_private_folder(folder)
+    if resume:
+        job = resume_job(folder, job)
+    elif find_checkpoint(folder) is not None:
+        raise LearningError(f"{folder.name} holds a run already.", hint="Resume it, or start one in another folder.")
+    if not resume and is_main_process():
+        write_job(folder, job)
+    return run_job(job, folder, target, report, resume=resume)
+
+
+def run_job(
+    job: Job, folder: Path, target: Target, report: Callable[[Event], None] = lambda _: None, *, resume: bool = False
+) -> Outcome:
+    """As `train`, for a job whose config.json is written."""
+    import torch
+
+    from chatbot.admin.training.building import build_loop
+
+    began = time.monotonic()
+    torch.set_num_threads(job.threads)
+    checkpoint = find_checkpoint(folder) if resume else None
+    stop = StopRequest(folder)
+    if is_main_process():
+        _forget_later(folder, checkpoint)
+    with stop.listen():
+        loop = build_loop(job, folder, report, stop, first_look=checkpoint is None)
+        loop.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+        return _finish(loop, job, folder, target, began)
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of several processes that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _forget_later(folder: Path, checkpoint: Checkpoint | None) -> None:
+    step = checkpoint.step if checkpoint else -1
+    drop_newer_checkpoints(folder, step)
+    MetricsLog(folder).truncate(step)
+
+
+def _finish(loop: Any, job: Job, folder: Path, target: Target, began: float) -> Outcome:
+    from chatbot.admin.training.adapters import write_adapter
+    from chatbot.admin.training.loading import ADAPTER
+    from chatbot.admin.training.state import read_trained
+
+    progress = loop.progress
+    step, steps = int(loop.state.global_step), int(loop.state.max_steps)
+    first = next((look for look in progress.looks if look.step == 0), None)
+    best = progress.best_look
+    outcome = Outcome(
+        status="finished",
+        step=step,
+        steps=steps,
+        best_step=best.step if best else step,
+        loss=best.loss if best else None,
+        first_loss=first.loss if first else None,
+        margin=best.margin if best else None,
+        tokens=loop.trained_tokens(),
+        seconds=time.monotonic() - began,
+        adapter=None,
+    )
+    if progress.stopped == "asked":
+        return replace(outcome, status="stopped")
+    place = target if isinstance(target, Path) else target() if is_main_process() else Path()
+    if is_main_process():
+        weights = progress.best or read_trained(loop.model, adapter=ADAPTER)
+        settings = loop.model.peft_config[ADAPTER]
+        write_adapter(place, weights, settings, base=job.model, run=folder.name, adapter=ADAPTER)
+    loop.accelerator.wait_for_everyone()
+    return replace(outcome, status="early" if progress.stopped else "finished", adapter=place)

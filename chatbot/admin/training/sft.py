@@ -1,0 +1,63 @@
+"""Supervised fine-tuning on packed rows: TRL's SFTTrainer with a loss of the learnt tokens alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from chatbot.admin.training.events import HeldOut
+from chatbot.admin.training.loop import RunLoop
+from chatbot.admin.training.loss import learn_only_labels
+
+
+class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
+    """Its datasets are packed rows with labels; see `rows.make_columns`."""
+
+    loss_is_scaled_for_ga = True  # by the number of learnt tokens in the whole step
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        learn_only_labels(self.model.get_base_model())
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> torch.Tensor:
+        """Learnt tokens of a step, over all its passes and processes."""
+        counts = [(batch["labels"][:, 1:] != -100).sum() for batch in batch_samples]
+        count = torch.stack(counts).sum().to(device) if counts else torch.zeros((), dtype=torch.long, device=device)
+        return self.accelerator.gather(count[None]).sum() if self.accelerator.num_processes > 1 else count
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean over the step's learnt tokens, as a part that this pass adds."""
+        summed, count = model(**inputs, learnt_loss=True)
+        of = count if num_items_in_batch is None else num_items_in_batch
+        loss = summed / of.clamp(min=1)
+        if num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # DDP averages gradients over processes
+        return (loss, None) if return_outputs else loss
+
+    def measure(self) -> HeldOut | None:
+        """The exact mean over all learnt tokens of the held-out rows, however they are packed and shared out."""
+        if self.eval_dataset is None or not len(self.eval_dataset):
+            return None
+        total = torch.zeros(2, dtype=torch.float64)
+        for number in range(self.accelerator.process_index, len(self.eval_dataset), self.accelerator.num_processes):
+            inputs = self._prepare_inputs(self.data_collator([self.eval_dataset[number]]))
+            summed, count = self.model(**inputs, learnt_loss=True)
+            total += torch.tensor([float(summed), float(count)], dtype=torch.float64)
+        total = self.accelerator.gather(total[None].to(self.accelerator.device, torch.float32)).sum(0).cpu()
+        return HeldOut(int(self.state.global_step), float(total[0] / total[1].clamp(min=1)))
+
+    def split(self, inputs: dict[str, Any], pieces: int) -> list[tuple[dict[str, Any], float]]:
+        """At the borders of rows, into parts of about as many tokens each."""
+        if pieces == 1:
+            return [(inputs, 1.0)]
+        starts = inputs["cu_seq_lens_q"].tolist()
+        tokens, labels = inputs["input_ids"][0].tolist(), inputs["labels"][0].tolist()
+        groups: dict[int, list[dict[str, Any]]] = {}
+        for start, end in zip(starts, starts[1:], strict=False):
+            row = {"input_ids": tokens[start:end], "labels": labels[start:end], "seq_lengths": [end - start]}
+            groups.setdefault(((start + end) // 2) * pieces // len(tokens), []).append(row)
+        return [(self._prepare_inputs(self.data_collator(group)), 1.0) for group in groups.values()]

@@ -1,0 +1,143 @@
+"""How a run goes, as a person sees it: a board that redraws itself on a terminal, plain lines in a log.
+
+Both `finetune`, whose own run it is, and `watch`, which follows the run's folder, feed it the same events. What the
+model said is hostile text: it is shown through `printable`, and nothing is parsed as markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chatbot.admin.training.events import Event, Halved, HeldOut, Sample, Saved, Step, Stopped
+from chatbot.cli.logs.printing import find_width, tell
+from chatbot.text import printable_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_HEIGHT = 9  # lines of the curve
+_WIDEST = 120  # columns of it
+_POINTS = 2000  # of the curve; more are thinned out
+
+
+class Board:
+    """Collects events; draws nothing by itself."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.step: Step | None = None
+        self.losses: list[tuple[int, float]] = []
+        self.looks: list[HeldOut] = []
+        self.sample: Sample | None = None
+        self.saved = 0
+        self.note = ""
+
+    def hear(self, event: Event) -> None:
+        """Takes in what happened."""
+        match event:
+            case Step():
+                self.step = event
+                self.losses.append((event.step, event.loss))
+                if len(self.losses) > _POINTS:
+                    del self.losses[::2]
+            case HeldOut():
+                self.looks.append(event)
+            case Sample():
+                self.sample = event
+            case Saved():
+                self.saved = event.step
+            case Halved():
+                self.note = f"Memory ran out: each pass is made in {event.pieces} pieces now, with the same result."
+            case Stopped():
+                self.note = "No improvement any more." if event.reason != "asked" else "Stopped."
+
+    def describe(self) -> str:
+        """The figures in one line."""
+        parts = []
+        if self.step is not None:
+            step = self.step
+            parts += [f"step {step.step:,} of {step.of:,}", f"loss {step.loss:.3f}"]
+            if step.margin is not None:
+                parts.append(f"margin {step.margin:+.3f}")
+        if self.looks:
+            parts.append(f"held-out {self.looks[-1].loss:.3f} (at first {self.looks[0].loss:.3f})")
+            if self.looks[-1].margin is not None:
+                parts.append(f"held-out margin {self.looks[-1].margin:+.3f}")
+        if self.step is not None:
+            parts += [f"{self.step.tokens_per_second:,.0f} tokens/s", f"{show_seconds(self.step.seconds_left)} left"]
+        return " · ".join(parts) or "Loading the model and the data…"
+
+    def draw(self) -> RenderableType:
+        """Everything, for rich."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        width = min(find_width(), _WIDEST)
+        lines: list[RenderableType] = [Text(self.title, style="bold")]
+        step = self.step
+        lines.append(ProgressBar(step.of if step else 1, step.step if step else 0, width=width))
+        lines.append(Text(self.describe()))
+        if len(self.losses) > 1:
+            lines.append(Text.from_ansi(self._draw_curve(width)))
+        if self.sample is not None:
+            lines.append(Text(f"{printable_line(self.sample.prompt, width - 4)}", style="dim"))
+            lines.append(Text(f"→ {printable_line(self.sample.reply, 3 * width)}"))
+        if self.note:
+            lines.append(Text(self.note))
+        return Group(*lines)
+
+    def _draw_curve(self, width: int) -> str:
+        import plotext
+
+        plotext.clear_figure()
+        plotext.theme("clear")
+        plotext.plot_size(width, _HEIGHT)
+        plotext.plot(*zip(*self.losses, strict=True), marker="braille", label="loss")
+        if self.looks:
+            plotext.scatter(
+                [look.step for look in self.looks], [look.loss for look in self.looks], marker="o", label="held-out"
+            )
+        return str(plotext.build()).rstrip()
+
+
+@contextmanager
+def show_board(board: Board) -> Iterator[Any]:
+    """Yields what hears events: on a terminal it redraws the board, elsewhere it says a line at each look."""
+    if not (sys.stderr and sys.stderr.isatty()):
+        yield _Lines(board).hear
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    with Live(
+        get_renderable=board.draw, console=console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
+    ):
+        yield board.hear
+
+
+class _Lines:
+    """A line at each look at the held-out part, and for what is out of the ordinary."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def hear(self, event: Event) -> None:
+        self._board.hear(event)
+        if isinstance(event, HeldOut):
+            tell(self._board.describe())
+        elif isinstance(event, Sample):
+            tell(f"  {printable_line(event.prompt, 100)} → {printable_line(event.reply, 200)}")
+        elif isinstance(event, Halved | Stopped):
+            tell(self._board.note)
+
+
+def show_seconds(seconds: float) -> str:
+    """Such as `45 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,219 @@
+"""`chatbot admin evaluate`, `promote`, `rollback` and `cycle`: from a candidate to what answers, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatbot.cli.logs.finding import Log, open_log
+from chatbot.cli.logs.options import AsJson
+from chatbot.cli.logs.printing import find_width, print_json, print_text, tell
+from chatbot.cli.logs.texts import check_text
+from chatbot.cli.logs.waiting import Bar, show_bar
+
+if TYPE_CHECKING:
+    from chatbot.admin.evaluation.records import Report
+
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model version, or candidate, champion, previous.")]
+_Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the journal.")]
+
+
+def evaluate(
+    model: _Model = "candidate",
+    against: Annotated[
+        str, typer.Option("--against", metavar="MODEL", help="Compare with this one; else with what answers now.")
+    ] = "champion",
+    replies: Annotated[
+        int, typer.Option("--replies", min=1, metavar="N", help="Held-out prompts that both answer.")
+    ] = 32,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown too.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML page, with curves and replies.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measures a model against what answers now, and says whether it is better.
+
+    Both are measured in this run, on the same rows: held-out loss, a general suite that watches forgetting, safety
+    prompts, replies beside the approved ones, speed, and what people said. Only "better" is promoted by itself.
+
+    Examples:
+
+    \b
+      chatbot admin evaluate candidate
+      chatbot admin evaluate talks-2 --against talks-1 --html report.html
+    """
+    with open_log() as log:
+        report = _evaluate(log, model, against, replies)
+        _show(report, markdown, html, as_json)
+
+
+def promote(
+    model: _Model = "candidate",
+    force: Annotated[bool, typer.Option("--force", help="Pass over the gate's no; takes a --reason.")] = False,
+    reason: _Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Lets a model answer from the next turn on, also in chats that are open. Refused unless the gate said "better".
+
+    Examples:
+
+    \b
+      chatbot admin promote candidate
+      chatbot admin promote talks-2 --force --reason "The replies are what we want."
+    """
+    from chatbot.admin.promotion import promote as move
+    from chatbot.admin.promotion import resolve_name
+
+    with open_log() as log:
+        name = resolve_name(log.store, log.settings, model)
+        with show_bar(f"Trying {name} out", 0, delay=0.5):
+            done = move(
+                log.store,
+                log.home,
+                log.settings,
+                name,
+                author=log.author,
+                force=force,
+                reason=check_text(reason, "--reason"),
+            )
+    if as_json:
+        print_json(done)
+        return
+    print_text(
+        f"{done.reached} answers now, in open chats from their next turn on. `chatbot admin rollback` takes it back."
+    )
+    tell(f"It says: {done.smoke}")
+
+
+def rollback(reason: _Reason = "", as_json: AsJson = False) -> None:
+    """Lets the previous model answer again. A second rollback undoes the first.
+
+    Examples:
+
+    \b
+      chatbot admin rollback --reason "It is too curt."
+    """
+    from chatbot.admin.promotion import roll_back
+
+    with open_log() as log:
+        done = roll_back(log.store, log.home, log.settings, author=log.author, reason=check_text(reason, "--reason"))
+    print_json(done) if as_json else print_text(f"{done.reached} answers again, in place of {done.left}.")
+
+
+def cycle(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")],
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild/--no-rebuild", help="Build its next version first, in the same way as the last.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """All of it: build the dataset anew, train, evaluate, and promote if the gate says "better".
+
+    A dataset that was built from the log is built in the same way again, with what was approved since; one of files is
+    taken as it is. A new name means everything that was approved.
+
+    Examples:
+
+    \b
+      chatbot admin cycle talks
+    """
+    from chatbot.admin.finetuning import choose_lesson
+    from chatbot.admin.promotion import promote as move
+    from chatbot.cli.admin.finetuning import make_config, run
+
+    with open_log() as log:
+        if rebuild:
+            _build_again(log, name)
+        lesson = choose_lesson(log.store, log.home, name)
+        done = run(log, lesson, make_config(lesson, None))
+        report = _evaluate(log, done.model, "champion", 32)
+        _show(report, None, None, as_json)
+        if report.verdict != "better":
+            tell(f"It stops at the gate: {done.model} is {report.verdict}. What answers stays as it is.")
+            raise typer.Exit(1)
+        moved = move(log.store, log.home, log.settings, done.model, author=log.author)
+        tell(f"{moved.reached} answers now. `chatbot admin rollback` takes it back.")
+
+
+def _build_again(log: Log, name: str) -> None:
+    from chatbot.admin.datasets.building import build
+    from chatbot.admin.datasets.repeating import repeat_request
+    from chatbot.cli.admin.opening import open_base
+    from chatbot.dialogue.personas import Personas
+    from chatbot.logs.redaction import read_names
+
+    last = next(iter(reversed(log.store.datasets.versions(name))), None)
+    review = log.settings.review
+    request = repeat_request(
+        name,
+        last,
+        system=Personas(log.home.personas).find(log.settings.persona).system,
+        names=read_names(Path(review.names).expanduser()) if review.names else (),
+    )
+    if request is None:
+        assert last is not None
+        tell(f"{last.title} was built from files, so it is taken as it is.")
+        return
+    model, template = open_base(log)
+    with show_bar("Building the dataset", 0, delay=0.5):
+        folder = build(log.store, log.home, template, model, request, lambda *_: None)
+    rows = ", ".join(f"{folder.manifest.files[split].rows:,} {split}" for split in folder.manifest.files)
+    tell(f"{folder.title}: {rows}.")
+
+
+def _evaluate(log: Log, model: str, against: str, replies: int) -> Report:
+    from chatbot.admin.evaluation.comparing import Limits, pair
+    from chatbot.admin.evaluation.comparing import evaluate as compare
+    from chatbot.admin.promotion import resolve_name
+
+    limits = Limits(replies=replies)
+    candidate, other = (resolve_name(log.store, log.settings, name) for name in (model, against))
+    pairing = pair(log.store, log.home, candidate, against=other, limits=limits)
+    with _Bars() as bars:
+        return compare(log.store, pairing, limits=limits, on_progress=bars.hear)
+
+
+def _show(report: Report, markdown: Path | None, html: Path | None, as_json: bool) -> None:
+    from chatbot.admin.evaluation.report import render_html, render_markdown, to_json
+    from chatbot.cli.admin.reporting import render_terminal
+    from chatbot.files import write_file
+
+    if markdown:
+        write_file(markdown, render_markdown(report))
+    if html:
+        write_file(html, render_html(report))
+    print_json(to_json(report)) if as_json else print_text(render_terminal(report, find_width()))
+
+
+class _Bars:
+    """A bar for each thing that is measured."""
+
+    def __init__(self) -> None:
+        self._title = ""
+        self._context: Any = None
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def hear(self, title: str, count: int, total: int) -> None:
+        if title != self._title:
+            self._close()
+            self._title = title
+            self._context = show_bar(title.capitalize(), total, delay=0.5)
+            self._bar = self._context.__enter__()
+        if self._bar is not None:
+            self._bar.advance(count)
+
+    def _close(self) -> None:
+        if self._context is not None:
+            self._context.__exit__(None, None, None)
+            self._context = None

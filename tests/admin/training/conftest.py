@@ -1,0 +1,29 @@
+"""A tiny model and small datasets for it, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot.admin.datasets.folder import DatasetFolder
+from chatbot.models.library import ModelFolder
+from tests.admin.training.samples import build_dataset, build_tiny
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """Two layers of random weights; it is read, never changed."""
+    return build_tiny(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture
+def make_dataset(base: ModelFolder, tmp_path: Path) -> Callable[..., DatasetFolder]:
+    """A dataset of a kind with so many rows, in a folder of its own."""
+
+    def make(kind: str = "sft", rows: int = 12, **options: Any) -> DatasetFolder:
+        return build_dataset(tmp_path / f"{kind}-{rows}", base, kind, rows, **options)
+
+    return make

@@ -1,0 +1,145 @@
+"""A run that was killed goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatbot.admin.datasets.folder import DatasetFolder
+from chatbot.admin.training.checkpoints import find_checkpoint
+from chatbot.admin.training.events import METRICS, HeldOut, Sample, Step, read_events
+from chatbot.admin.training.run import train
+from chatbot.errors import LearningError, RunDamaged
+from chatbot.models.library import ModelFolder
+from tests.admin.training.samples import build_dataset, small
+from tests.conftest import REPOSITORY
+
+
+def read_curve(run: Path) -> list[tuple[object, ...]]:
+    """All that a run reported, without its times."""
+    curve: list[tuple[object, ...]] = []
+    for event in read_events(run):
+        if isinstance(event, Step):
+            curve.append((event.step, event.loss, event.gradient, event.learning_rate, event.margin))
+        elif isinstance(event, HeldOut | Sample):
+            curve.append((event,))
+    return curve
+
+
+def start(folder: Path, method: str, seed: int) -> subprocess.Popen[bytes]:
+    with (folder / "stderr").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.admin.training.trained_process", str(folder), method, str(seed)],
+            cwd=REPOSITORY,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=log,
+        )
+
+
+def wait_for_steps(process: subprocess.Popen[bytes], run: Path, steps: int) -> None:
+    """Until the process has reported so many steps, or ended."""
+    while process.poll() is None:
+        if sum(isinstance(event, Step) for event in read_events(run)) >= steps:
+            return
+        time.sleep(0.002)
+
+
+def prepare(place: Path, base: ModelFolder, method: str) -> None:
+    shutil.copytree(base.path, place / "tiny")
+    kind = {"sft": "sft", "dpo": "preference", "kto": "label"}[method]
+    build_dataset(place / "dataset", base, kind, 12)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_a_run_killed_at_any_moment_ends_with_the_same_curve_and_the_same_bytes(
+    method: str, base: ModelFolder, tmp_path: Path, kills: int
+) -> None:
+    dice = random.Random(method)
+    whole = tmp_path / "whole"
+    prepare(whole, base, method)
+    process = start(whole, method, 1)
+    assert process.wait() == 0, (whole / "stderr").read_text()
+    curve = read_curve(whole / "run")
+    expected = (whole / "adapter" / "adapter_model.safetensors").read_bytes()
+    for number in range(max(1, kills // 10)):
+        killed = tmp_path / f"killed-{number}"
+        prepare(killed, base, method)
+        for _ in range(2):
+            process = start(killed, method, 1)
+            wait_for_steps(process, killed / "run", dice.randint(1, 10))
+            time.sleep(dice.random() * 0.05)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        process = start(killed, method, 1)
+        assert process.wait() == 0
+        assert read_curve(killed / "run") == curve
+        assert (killed / "adapter" / "adapter_model.safetensors").read_bytes() == expected
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_adapter(base: ModelFolder, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for place in (whole, stopped):
+        prepare(place, base, "sft")
+    assert start(whole, "sft", 2).wait() == 0
+    process = start(stopped, "sft", 2)
+    wait_for_steps(process, stopped / "run", 3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    assert not (stopped / "adapter").exists()
+    checkpoint = find_checkpoint(stopped / "run")
+    assert checkpoint is not None
+    assert checkpoint.step >= 3
+    assert b'"stopped"' in (stopped / "run" / METRICS).read_bytes()
+    assert start(stopped, "sft", 2).wait() == 0
+    assert read_curve(stopped / "run") == read_curve(whole / "run")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (stopped / "adapter" / name).read_bytes() == (whole / "adapter" / name).read_bytes()
+
+
+def test_nothing_in_a_run_is_a_pickle(
+    base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
+) -> None:
+    train(small(epochs=1.0), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
+    names = {path.suffix for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert names == {".json", ".jsonl", ".safetensors"}
+    assert not [path for path in (tmp_path / "run").rglob(".*")]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named_when_none_is_whole(
+    base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
+) -> None:
+    run, dataset = tmp_path / "run", make_dataset()
+    train(small(), dataset, base, run, tmp_path / "adapter")
+    expected = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
+    older, newest = sorted((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    content = bytearray((newest / "adapter.safetensors").read_bytes())
+    content[-5] ^= 1
+    (newest / "adapter.safetensors").write_bytes(content)
+    found = find_checkpoint(run)
+    assert found is not None
+    assert found.path == older
+    train(small(), dataset, base, run, tmp_path / "again", resume=True)
+    assert (tmp_path / "again" / "adapter_model.safetensors").read_bytes() == expected
+    for path in (run / "checkpoints").iterdir():
+        (path / "state.json").write_text("{}")
+    with pytest.raises(RunDamaged, match=r"state\.json differs"):
+        train(small(), dataset, base, run, tmp_path / "third", resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_data(
+    base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
+) -> None:
+    train(small(epochs=1.0), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
+    with pytest.raises(LearningError, match="dataset is not the one"):
+        train(small(), make_dataset(rows=13), base, tmp_path / "run", tmp_path / "other", resume=True)
+    with pytest.raises(LearningError, match="holds a run already"):
+        train(small(), make_dataset(), base, tmp_path / "run", tmp_path / "other")
