@@ -9,10 +9,10 @@ at each turn, so they need no restart.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatbot.config import Home, Settings
-from chatbot.dialogue.opening import open_engine
 from chatbot.engine.protocol import Engine, Finished, GenerationRequest, Sampling
 from chatbot.errors import ChatbotError, InvalidInput, NotFound, PromotionRefused
 from chatbot.models.library import ModelLibrary
@@ -65,10 +65,21 @@ def read_gate(store: Store, settings: Settings, name: str) -> GateDecision | Non
 
 
 def promote(
-    store: Store, home: Home, settings: Settings, name: str, *, author: str, force: bool = False, reason: str = ""
+    store: Store,
+    home: Home,
+    settings: Settings,
+    name: str,
+    *,
+    open_engine: Callable[[], Engine],
+    author: str,
+    force: bool = False,
+    reason: str = "",
 ) -> Promoted:
-    """Lets the model version `name` answer from now on. With `force` the gate's no is passed over, and `reason`, which
-    must then be given, is recorded. Raises PromotionRefused, NotFound, ModelError, InvalidInput."""
+    """Lets the model version `name` answer from now on; `open_engine` opens the engine that serves the chats.
+
+    With `force` the gate's no is passed over, and `reason`, which must then be given, is recorded. Raises
+    PromotionRefused, NotFound, ModelError, InvalidInput.
+    """
     if force and not reason.strip():
         raise InvalidInput("To pass over the gate takes a reason, which is recorded.", hint='Give --reason "…".')
     library = ModelLibrary(home.models)
@@ -84,7 +95,7 @@ def promote(
     fallback_id = store.model_versions.find_or_add_base(
         champion, sha256=fallback.sha256, template_sha=fallback.template_sha, path=str(fallback.path)
     )
-    smoke = asyncio.run(_try_out(settings, home, name))
+    smoke = asyncio.run(_try_out(open_engine, name))
     why = reason.strip() or f"the gate said better in the evaluation {decision.evaluation if decision else ''}"
     store.aliases.promote(version.id, fallback_id=fallback_id, author=author, reason=f"forced: {why}" if force else why)
     return Promoted(champion, name, smoke)
@@ -114,9 +125,9 @@ def _check_gate(decision: GateDecision | None, name: str, champion: str) -> None
         )
 
 
-async def _try_out(settings: Settings, home: Home, name: str) -> str:
+async def _try_out(open_engine: Callable[[], Engine], name: str) -> str:
     """What the engine that serves the chats answers with the model. Raises PromotionRefused."""
-    engine = open_engine(settings, home)
+    engine = open_engine()
     try:
         async with asyncio.timeout(_SMOKE_SECONDS):
             text = await _ask(engine, name)

@@ -219,7 +219,7 @@ def export(
     if merged:
         typer.echo(
             f"largest difference of a logit from base and adapter apart: {made.difference:.2g} (up to "
-            f"{made.tolerance:.2g} in {made.dtype}); same most probable token at {made.same_choice:.1%} of "
+            f"{made.tolerance:.2g} in {made.dtype}, {made.lost:.1%} of what the adapter changes is lost); same most probable token at {made.same_choice:.1%} of "
             f"{made.tokens} places"
         )
 

@@ -274,3 +274,27 @@ def test_an_adapter_answers_with_its_bases_settings(tiny: Any, tmp_path: Path) -
     assert (model.choice.temperature, model.choice.top_k) == (0.25, 7)
     assert model.stop_ids == base.stop_ids
     assert model.context == base.context
+
+
+@pytest.mark.model
+async def test_the_real_model_answers_with_an_adapter_and_without(
+    smollm2: Path, tmp_path: Path, start_engine: Callable[..., TorchEngine]
+) -> None:
+    import torch
+
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / smollm2.name).symlink_to(smollm2)
+    library = ModelLibrary(tmp_path / "models")
+    add_adapter(library, smollm2.name, "one", tmp_path, r=16, lora_alpha=32, size=0.002)
+    engine = start_engine(library, threads=0)
+    before, _ = await read(engine, ask(smollm2.name, tokens=32))
+    text, _ = await read(engine, ask("one", tokens=32))
+    again, finished = await read(engine, ask(smollm2.name, tokens=32))
+    assert again == before != text
+    assert finished.cached_tokens == finished.prompt_tokens - 1
+    ids = torch.tensor([ChatTemplate.load(smollm2).encode(ask("one").messages)])
+    with torch.inference_mode():
+        out = reload_with_peft(smollm2, tmp_path / "models" / "one").generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32, pad_token_id=2
+        )
+    assert text == ChatTemplate.load(smollm2).decode(out[0, ids.shape[1] :].tolist()).rstrip("\ufffd")

@@ -72,6 +72,7 @@ def test_a_merged_export_is_a_model_that_answers_the_same(library: ModelLibrary,
     made = export_adapter(library, f"{base}-1", tmp_path / "out", merged=True, reporter=notes)
     assert made.dtype == ("float32" if base == "gpt2" else base)
     assert 0 <= made.difference <= made.tolerance
+    assert made.lost < 0.05
     assert made.tokens > 40
     assert made.same_choice > 0.9
     assert [title for title, _ in notes.steps] == ["Verifying", "Merging", "Comparing"]
@@ -102,7 +103,15 @@ def test_a_merge_that_answers_otherwise_is_refused(
     monkeypatch.setattr(LoraModel, "merge_and_unload", lose)
     with pytest.raises(ModelRefused, match="answers otherwise"):
         export_adapter(library, "float16-1", tmp_path / "out", merged=True)
-    assert list(tmp_path.iterdir()) == [tmp_path / "home"] or not (tmp_path / "out").exists()
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_a_merge_that_would_round_the_change_away_is_refused(library: ModelLibrary, tmp_path: Path) -> None:
+    add_adapter(library, "bfloat16", "faint-1", tmp_path, size=1e-5)
+    with pytest.raises(ModelRefused, match="too small for bfloat16 weights"):
+        export_adapter(library, "faint-1", tmp_path / "out", merged=True)
+    assert not (tmp_path / "out").exists()
+    export_adapter(library, "faint-1", tmp_path / "out")
 
 
 def test_weights_that_overflow_are_refused(library: ModelLibrary, tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def remove_duplicates(
     held: Sequence[Draft] = (),
 ) -> Deduplicated:
     """The first of each set of near-duplicates, in order. `threshold` is the similarity that both prompt and reply must
-    have; above 1 only exact copies go. `held` is what earlier versions held out: it joins groups and is nothing else."""
+    have; above 1 only exact copies go. `held` is what earlier versions held out: it joins groups, no more."""
     finder = _Finder(threshold)
     for draft in held:
-        finder.join(draft)
+        finder.join(draft, cut_shingles(draft.reply))
     kept = []
     same = near = 0
     names: dict[str, str] = {}
@@ -85,8 +85,8 @@ class _Finder:
             self.groups.join(identity, self._seen[content])
             return "same"
         self._seen[content] = identity
-        alike = self.join(draft)
         reply = cut_shingles(draft.reply)
+        alike = self.join(draft, reply)
         for other, similarity in alike:
             if similarity < self._threshold:
                 continue
@@ -96,12 +96,11 @@ class _Finder:
         self._answers.setdefault(alike[0][0], []).append((draft, reply))
         return "new"
 
-    def join(self, draft: Draft) -> list[tuple[int, float]]:
+    def join(self, draft: Draft, reply: Shingles) -> list[tuple[int, float]]:
         """Adds the draft to the group of all whose prompts, or long replies, are alike. Returns the numbers of its own
         prompt and of those like it."""
         identity = self.groups.add(draft.identity)
         alike = self._prompts.take(cut_shingles(draft.prompt), identity)
-        reply = cut_shingles(draft.reply)
         copies = self._replies.take(reply, identity) if reply.size >= _LONG_REPLY else []
         for texts, found in ((self._prompts, alike), (self._replies, copies)):
             for other, _ in found:

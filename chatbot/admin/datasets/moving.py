@@ -27,7 +27,7 @@ from chatbot.store.database import Store
 from chatbot.store.tables import ID_LENGTH
 
 _MEMBERS = (MANIFEST, *(f"{split}.jsonl" for split in SPLITS))
-_LIMITS = Limits(members=len(_MEMBERS), total=16 << 30)
+_LIMITS = Limits(members=16, total=16 << 30)
 _LONGEST_NAME = 200  # characters of a source or a group
 _BLOCK = 1 << 20
 

@@ -1,7 +1,7 @@
 """Checkpoints: all that a run needs to go on exactly where it was.
 
-A checkpoint is a folder named after its step. It is filled beside its place, synced, given a manifest with the sha256 of
-every file, and renamed: a kill at any moment leaves it whole or not there. Tensors are safetensors and everything else is
+A checkpoint is a folder named after its step. It is filled beside its place, given a manifest with the sha256 of every
+file, synced and renamed: a kill at any moment leaves it whole or not there. Tensors are safetensors and all else is
 JSON, so that a checkpoint from a stranger can at worst be refused; the trainer's own format is pickle, which runs code.
 """
 

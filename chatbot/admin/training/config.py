@@ -7,9 +7,9 @@ The defaults are meant to be left alone, from 135M parameters on two cores to 8B
   stops the run are what guard against overfitting.
 - rsLoRA (Kalajdzievski 2023) scales by alpha/√rank, so that another rank needs no other learning rate. Alpha 8 at rank
   16 is then a factor of 2, what classic LoRA calls alpha 32.
-- The learning rate falls with the size of the model: 2e-4 at 8B, where QLoRA (Dettmers et al. 2023) uses it, and 1e-3 at
-  135M, where a trial taught a new name in 4 epochs; between them it follows (8B / parameters)^0.4. Preferences take a
-  tenth, since DPO and KTO only lean on what the model can already say, and soon break it.
+- The learning rate falls with the size of the model: 2e-4 at 8B, where QLoRA (Dettmers et al. 2023) uses it, and 1e-3
+  at 135M, where a trial taught a new name in 4 epochs; between them it follows (8B / parameters)^0.4. Preferences take
+  a tenth, since DPO and KTO only lean on what the model can already say, and soon break it.
 """
 
 from __future__ import annotations

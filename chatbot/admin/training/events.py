@@ -1,8 +1,8 @@
 """What a run reports while it trains, and the file in which others can follow it.
 
-The same events go to the caller and, a line of JSON each, to metrics.jsonl in the run's folder: `admin watch` reads that
-file, whoever started the run and from wherever. A resumed run first cuts the file back to its checkpoint, so that no
-step stands there twice and the curve is that of a run never interrupted.
+The same events go to the caller and, a line of JSON each, to metrics.jsonl in the run's folder: `admin watch` reads
+that file, whoever started the run and from wherever. A resumed run first cuts the file back to its checkpoint, so that
+no step stands there twice and the curve is that of a run never interrupted.
 """
 
 from __future__ import annotations

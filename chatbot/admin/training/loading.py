@@ -1,9 +1,10 @@
 """The base model with an adapter on it, ready to be trained.
 
-The base is frozen, so it may stand in fewer bits than what is trained: bfloat16 halves its memory, 4 bits (QLoRA) quarter
-that. The adapter itself stays in float32, because small steps vanish in bfloat16's seven digits. On a CPU bfloat16 is
-only quicker where the processor multiplies it natively; elsewhere it is emulated and several times slower, so it is
-measured. The format is given while loading, because converting a loaded model would also convert its rotary buffers.
+The base is frozen, so it may stand in fewer bits than what is trained: bfloat16 halves its memory, 4 bits (QLoRA)
+quarter that. The adapter itself stays in float32, because small steps vanish in bfloat16's eight bits. On a CPU
+bfloat16 is only quicker where the processor multiplies it natively; elsewhere it is emulated and several times slower,
+so it is measured. The format is given while loading, because converting a loaded model would also convert its rotary
+buffers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run adds to a trainer of TRL: checkpoints, reports, looks at the held-out part, stopping, memory.
 
-`RunLoop` stands before SFTTrainer, DPOTrainer or KTOTrainer in the order of inheritance. The loop itself, the optimizer,
-accelerate's processes and the losses of preferences stay theirs.
+`RunLoop` stands before SFTTrainer, DPOTrainer or KTOTrainer in the order of inheritance. The loop itself, the
+optimizer, accelerate's processes and the losses of preferences stay theirs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Progress:
         return bool(self.config.patience) and since >= self.config.patience
 
 
-class EpochOrder(Sampler[int]):
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
     """The order of an epoch's rows: from the seed and the number of the epoch alone, whatever happened before."""
 
     def __init__(self, size: int, seed: int) -> None:

@@ -1,9 +1,9 @@
 """The loss of the learnt tokens alone, without ever holding their logits.
 
-Logits are wide: 49,152 numbers a token for SmolLM2, more than everything else that a step computes. They are needed only
-where something is learnt, and there only a block of tokens at a time: the gradient of cross entropy with respect to the
-hidden state follows from the logits at once (softmax minus the target), so the forward pass computes it block by block
-and forgets the logits; the backward pass only scales it. This is the method of Liger's fused linear cross entropy
+Logits are wide: 49,152 numbers a token for SmolLM2, more than everything else that a step computes. They are needed
+only where something is learnt, and there only a block of tokens at a time: the gradient of cross entropy with respect
+to the hidden state follows from the logits at once (softmax minus the target), so the forward pass computes it block by
+block and forgets the logits; the backward pass only scales it. This is the method of Liger's fused linear cross entropy
 (Hsu et al. 2024), in plain PyTorch. It is exact: the same terms as the naive loss, in another order.
 """
 
@@ -20,7 +20,7 @@ _BLOCK = 256  # tokens whose logits are held at once
 
 
 def sum_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor) -> Any:
-    """The summed cross entropy of `labels` (n) given `hidden` (n, width) and the frozen head `weight` (words, width)."""
+    """The summed cross entropy of `labels` (n), given `hidden` (n, width) and the frozen `weight` (words, width)."""
     return _make_function().apply(hidden, weight, bias, labels)
 
 
@@ -28,7 +28,7 @@ def sum_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | 
 def _make_function() -> Any:
     import torch
 
-    class LearntLoss(torch.autograd.Function):
+    class LearntLoss(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
             total = torch.zeros((), dtype=torch.float32, device=hidden.device)

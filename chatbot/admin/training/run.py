@@ -6,9 +6,12 @@ checkpoints/. A run that died is resumed from there and ends with the same adapt
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -93,10 +96,26 @@ def run_job(
     stop = StopRequest(folder)
     if is_main_process():
         _forget_later(folder, checkpoint)
-    with stop.listen():
+    with stop.listen(), quiet():
         loop = build_loop(job, folder, report, stop, first_look=checkpoint is None)
         loop.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         return _finish(loop, job, folder, target, began)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Libraries warn each other of their coming versions, and log; that is no news for who trains a model."""
+    names = ("accelerate", "datasets", "peft", "torch", "transformers", "trl")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        for name in names:
+            warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def is_main_process() -> bool:

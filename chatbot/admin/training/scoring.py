@@ -1,9 +1,9 @@
 """Log-probabilities of replies for DPO and KTO, without padding and without logits where there is no reply.
 
 TRL's preference trainers pad their batches and, on devices without Triton, project every position to the vocabulary.
-Here the rows of a batch are laid end to end as in packing, and only what a reply's tokens need is projected, by TRL's own
-chunked function. What the trainer reads from the answer beyond the log-probabilities are figures for its log (entropy,
-mean logits, top-1); nobody reads them here, so they are zero.
+Here the rows of a batch are laid end to end as in packing, and only what a reply's tokens need is projected, by TRL's
+own chunked function. What the trainer reads from the answer beyond the log-probabilities are figures for its log
+(entropy, mean logits, top-1); nobody reads them here, so they are zero.
 """
 
 from __future__ import annotations

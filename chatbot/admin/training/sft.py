@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
         starts = inputs["cu_seq_lens_q"].tolist()
         tokens, labels = inputs["input_ids"][0].tolist(), inputs["labels"][0].tolist()
         groups: dict[int, list[dict[str, Any]]] = {}
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             row = {"input_ids": tokens[start:end], "labels": labels[start:end], "seq_lengths": [end - start]}
             groups.setdefault(((start + end) // 2) * pieces // len(tokens), []).append(row)
         return [(self._prepare_inputs(self.data_collator(group)), 1.0) for group in groups.values()]

@@ -52,7 +52,7 @@ def write_optimizer(optimizer: Any, tensors: dict[str, torch.Tensor], settings: 
 
 def read_random() -> tuple[torch.Tensor, dict[str, Any]]:
     """PyTorch's generators as one row of bytes for each (the CPU's first), those of Python and NumPy as JSON."""
-    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002  the state transformers seeds
+    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
     version, numbers, following = random.getstate()
     return torch.get_rng_state(), {
         "python": [version, list(numbers), following],
@@ -66,4 +66,4 @@ def write_random(state: torch.Tensor, others: dict[str, Any]) -> None:
     version, numbers, following = others["python"]
     random.setstate((version, tuple(numbers), following))
     kind, keys, place, has_gauss, gauss = others["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))  # noqa: NPY002
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))

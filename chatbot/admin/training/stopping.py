@@ -39,15 +39,15 @@ class StopRequest:
             yield
             return
         before: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, self._receive)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            before[name] = signal.signal(name, self._receive)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, *_: int | FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,7 @@ def promote(
     """
     from chatbot.admin.promotion import promote as move
     from chatbot.admin.promotion import resolve_name
+    from chatbot.dialogue.opening import open_engine
 
     with open_log() as log:
         name = resolve_name(log.store, log.settings, model)
@@ -77,6 +79,7 @@ def promote(
                 log.home,
                 log.settings,
                 name,
+                open_engine=partial(open_engine, log.settings, log.home),
                 author=log.author,
                 force=force,
                 reason=check_text(reason, "--reason"),
@@ -125,6 +128,7 @@ def cycle(
     from chatbot.admin.finetuning import choose_lesson
     from chatbot.admin.promotion import promote as move
     from chatbot.cli.admin.finetuning import make_config, run
+    from chatbot.dialogue.opening import open_engine
 
     with open_log() as log:
         if rebuild:
@@ -136,7 +140,8 @@ def cycle(
         if report.verdict != "better":
             tell(f"It stops at the gate: {done.model} is {report.verdict}. What answers stays as it is.")
             raise typer.Exit(1)
-        moved = move(log.store, log.home, log.settings, done.model, author=log.author)
+        opener = partial(open_engine, log.settings, log.home)
+        moved = move(log.store, log.home, log.settings, done.model, open_engine=opener, author=log.author)
         tell(f"{moved.reached} answers now. `chatbot admin rollback` takes it back.")
 
 

@@ -104,7 +104,8 @@ def test_what_was_held_out_once_is_held_out_for_ever(make: Build, tmp_path: Path
     second = make("two", files=(write_alpaca(tmp_path / "b.json", changed),), validation=0.02, test=0.02)
     again = {asked.casefold(): split for asked, split in place(second).items()}
     assert {asked.casefold(): split for asked, split in first.items()}.items() <= again.items()
-    assert second.manifest.counts["split"] | {"united": 0, "remembered": 60} == second.manifest.counts["split"]
+    assert second.manifest.counts["split"]["united"] == 0
+    assert 50 <= second.manifest.counts["split"]["remembered"] <= 60
 
 
 def test_what_was_held_out_is_known_though_its_group_lost_the_member_that_named_it(make: Build, tmp_path: Path) -> None:
@@ -112,19 +113,20 @@ def test_what_was_held_out_is_known_though_its_group_lost_the_member_that_named_
     pairs = [(asked, f"Once {n * 37} upon {n * 91} a time {n}.") for n, asked in enumerate(alike)]
     first = make("one", files=(write_alpaca(tmp_path / "a.json", pairs),), validation=0.0, test=0.99)
     assert set(place(first).values()) == {"test"}
-    for n, asked in enumerate(alike):
+    for n, asked in enumerate(alike[::5]):
         path = write_alpaca(tmp_path / f"{n}.json", [(f"{asked} Thanks.", "No."), ("An apple?", "Yes, a fruit.")])
         assert place(make(f"next{n}", files=(path,), validation=0.0, test=0.0))[f"{asked} Thanks."] == "test"
 
 
 def test_a_group_that_unites_what_was_trained_on_and_held_out_is_held_out(make: Build, tmp_path: Path) -> None:
-    for name, asked in (("one", "What is the tallest mountain"), ("two", "of all the world today, my friend?")):
-        path = write_alpaca(tmp_path / "f.json", [(asked, "Everest.")])
-        make(name, files=(path,), validation=0.0, test=0.99 if name == "one" else 0.0)
-    both = "What is the tallest mountain of all the world today, my friend?"
-    path = write_alpaca(tmp_path / "f.json", [(both[:36], "a"), (both[20:], "b"), (both, "c"), ("An apple?", "Yes.")])
+    words = [f"word{n * n}" for n in range(42)]
+    held, trained, between = (" ".join(words[start : start + 30]) for start in (0, 12, 6))
+    for name, asked, test in (("one", held, 0.99), ("two", trained, 0.0)):
+        make(name, files=(write_alpaca(tmp_path / "f.json", [(asked, "Yes.")]),), validation=0.0, test=test)
+    path = write_alpaca(tmp_path / "f.json", [(trained, "a"), (between, "b"), ("An apple?", "Yes.")])
     folder = make("three", files=(path,), validation=0.0, test=0.0)
-    assert place(folder)[both] == "test"
+    assert place(folder) == {trained: "test", between: "test", "An apple?": "train"}
+    assert folder.manifest.counts["split"]["united"] == 1
 
 
 def test_general_rows_make_up_their_share_of_train_and_are_never_held_out(make: Build, file: Path) -> None:

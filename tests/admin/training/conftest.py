@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
 def make_dataset(base: ModelFolder, tmp_path: Path) -> Callable[..., DatasetFolder]:
     """A dataset of a kind with so many rows, in a folder of its own."""
 
+    numbers = itertools.count()
+
     def make(kind: str = "sft", rows: int = 12, **options: Any) -> DatasetFolder:
-        return build_dataset(tmp_path / f"{kind}-{rows}", base, kind, rows, **options)
+        return build_dataset(tmp_path / f"{kind}-{next(numbers)}", base, kind, rows, **options)
 
     return make

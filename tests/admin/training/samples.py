@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chatbot.admin.datasets.folder import DatasetFolder, write_folder
-from chatbot.admin.datasets.items import LabelItem, PreferenceItem, SftItem, Turn
+from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Turn
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.files import hash_file
 from chatbot.models.library import ModelFolder, ModelLibrary
@@ -22,7 +23,8 @@ def build_tiny(folder: Path) -> ModelFolder:
 
 
 def build_dataset(folder: Path, base: ModelFolder, kind: str, rows: int, *, held_out: int = 3) -> DatasetFolder:
-    maker = {"sft": _make_sft, "preference": _make_preference, "label": _make_label}[kind]
+    makers: dict[str, Callable[[int], Item]] = {"sft": _make_sft, "preference": _make_preference, "label": _make_label}
+    maker = makers[kind]
     return write_folder(
         folder,
         {"train": [maker(number) for number in range(rows)], "validation": [maker(n) for n in range(held_out)]},

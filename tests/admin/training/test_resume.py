@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,21 +35,46 @@ def read_curve(run: Path) -> list[tuple[object, ...]]:
     return curve
 
 
-def start(folder: Path, method: str, seed: int) -> subprocess.Popen[bytes]:
-    with (folder / "stderr").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.admin.training.trained_process", str(folder), method, str(seed)],
-            cwd=REPOSITORY,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stderr=log,
-        )
+class Trainer:
+    """A process that trains in forks; see `trained_process`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._input, self._output = process.stdin, process.stdout
+
+    def start(self, folder: Path, method: str, seed: int) -> int:
+        """The process id of a run in `folder`, begun or resumed."""
+        self._input.write(f"{folder} {method} {seed}\n")
+        self._input.flush()
+        return int(self._output.readline())
+
+    def wait(self) -> int:
+        return int(self._output.readline())
+
+    def finish(self, folder: Path, method: str, seed: int) -> None:
+        self.start(folder, method, seed)
+        assert self.wait() == 0, (folder / "error").read_text()
 
 
-def wait_for_steps(process: subprocess.Popen[bytes], run: Path, steps: int) -> None:
-    """Until the process has reported so many steps, or ended."""
-    while process.poll() is None:
-        if sum(isinstance(event, Step) for event in read_events(run)) >= steps:
-            return
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Trainer]:
+    command = [sys.executable, "-m", "tests.admin.training.trained_process"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Trainer(process)
+
+
+def wait_for_steps(run: Path, steps: int) -> None:
+    """Until the run has reported so many steps."""
+    deadline = time.monotonic() + 60
+    while sum(isinstance(event, Step) for event in read_events(run)) < steps and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
@@ -61,48 +86,47 @@ def prepare(place: Path, base: ModelFolder, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
 def test_a_run_killed_at_any_moment_ends_with_the_same_curve_and_the_same_bytes(
-    method: str, base: ModelFolder, tmp_path: Path, kills: int
+    method: str, trainer: Trainer, base: ModelFolder, tmp_path: Path, kills: int
 ) -> None:
     dice = random.Random(method)
-    whole = tmp_path / "whole"
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
     prepare(whole, base, method)
-    process = start(whole, method, 1)
-    assert process.wait() == 0, (whole / "stderr").read_text()
-    curve = read_curve(whole / "run")
-    expected = (whole / "adapter" / "adapter_model.safetensors").read_bytes()
-    for number in range(max(1, kills // 10)):
-        killed = tmp_path / f"killed-{number}"
-        prepare(killed, base, method)
-        for _ in range(2):
-            process = start(killed, method, 1)
-            wait_for_steps(process, killed / "run", dice.randint(1, 10))
-            time.sleep(dice.random() * 0.05)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        process = start(killed, method, 1)
-        assert process.wait() == 0
-        assert read_curve(killed / "run") == curve
-        assert (killed / "adapter" / "adapter_model.safetensors").read_bytes() == expected
+    prepare(killed, base, method)
+    trainer.finish(whole, method, 1)
+    for _ in range(max(3, kills // 3)):
+        done = sum(isinstance(event, Step) for event in read_events(killed / "run"))
+        process = trainer.start(killed, method, 1)
+        wait_for_steps(killed / "run", min(max(done - 2, 1) + dice.randint(0, 3), 11))
+        time.sleep(dice.random() * 0.05)
+        os.kill(process, signal.SIGKILL)
+        trainer.wait()
+        shutil.rmtree(killed / "adapter", ignore_errors=True)
+    trainer.finish(killed, method, 1)
+    assert read_curve(killed / "run") == read_curve(whole / "run")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (killed / "adapter" / name).read_bytes() == (whole / "adapter" / name).read_bytes()
 
 
-def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_adapter(base: ModelFolder, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_adapter(
+    trainer: Trainer, base: ModelFolder, tmp_path: Path
+) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for place in (whole, stopped):
         prepare(place, base, "sft")
-    assert start(whole, "sft", 2).wait() == 0
-    process = start(stopped, "sft", 2)
-    wait_for_steps(process, stopped / "run", 3)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 0
+    trainer.finish(whole, "sft", 2)
+    process = trainer.start(stopped, "sft", 2)
+    wait_for_steps(stopped / "run", 3)
+    os.kill(process, signal.SIGINT)
+    assert trainer.wait() == 0, (stopped / "error").read_text()
     assert not (stopped / "adapter").exists()
     checkpoint = find_checkpoint(stopped / "run")
     assert checkpoint is not None
     assert checkpoint.step >= 3
     assert b'"stopped"' in (stopped / "run" / METRICS).read_bytes()
-    assert start(stopped, "sft", 2).wait() == 0
+    trainer.finish(stopped, "sft", 2)
     assert read_curve(stopped / "run") == read_curve(whole / "run")
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (stopped / "adapter" / name).read_bytes() == (whole / "adapter" / name).read_bytes()
+    adapters = [(place / "adapter" / "adapter_model.safetensors").read_bytes() for place in (whole, stopped)]
+    assert adapters[0] == adapters[1]
 
 
 def test_nothing_in_a_run_is_a_pickle(
@@ -111,7 +135,7 @@ def test_nothing_in_a_run_is_a_pickle(
     train(small(epochs=1.0), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
     names = {path.suffix for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert names == {".json", ".jsonl", ".safetensors"}
-    assert not [path for path in (tmp_path / "run").rglob(".*")]
+    assert not list((tmp_path / "run").rglob(".*"))
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_named_when_none_is_whole(
@@ -138,8 +162,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_named_when_none_is_whole(
 def test_a_run_does_not_go_on_with_other_data(
     base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
 ) -> None:
-    train(small(epochs=1.0), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
+    dataset = make_dataset()
+    train(small(epochs=1.0), dataset, base, tmp_path / "run", tmp_path / "adapter")
     with pytest.raises(LearningError, match="dataset is not the one"):
         train(small(), make_dataset(rows=13), base, tmp_path / "run", tmp_path / "other", resume=True)
     with pytest.raises(LearningError, match="holds a run already"):
-        train(small(), make_dataset(), base, tmp_path / "run", tmp_path / "other")
+        train(small(), dataset, base, tmp_path / "run", tmp_path / "other")

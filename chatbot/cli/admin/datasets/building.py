@@ -261,7 +261,7 @@ def describe_counts(counts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {'not filled':<11} {told}: give --fill"
     missed = [name for name, count in _read(counts, "filled").items() if not count]
     if missed:
-        yield printable_line(f"  {'fills':<11} nothing: {', '.join(missed)}")
+        yield f"  {'fills':<11} nothing: {printable_line(', '.join(missed))}"
     if _number(counts, "struck"):
         yield f"  {'forgotten':<11} {count_of(_number(counts, 'struck'), 'item')}"
 

@@ -1,0 +1,207 @@
+"""A version as one file; and files that pretend to be one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatbot.admin.datasets.folder import DatasetFolder, read_manifest
+from chatbot.admin.datasets.moving import export_version, import_version
+from chatbot.config import Home
+from chatbot.errors import ChatbotError, DatasetDamaged, InvalidInput
+from chatbot.files import hash_file
+from chatbot.store.database import Store
+from chatbot.store.filters import LogFilter
+from tests.admin.datasets.conftest import Build
+from tests.admin.datasets.samples import talk
+
+MEMBERS = ("manifest.json", "train.jsonl", "validation.jsonl", "test.jsonl")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[tuple[Store, Home]]:
+    """Another machine."""
+    root = tmp_path / "other"
+    with Store.in_memory() as opened:
+        yield opened, Home(config=root, data=root, state=root, runtime=root)
+
+
+@pytest.fixture
+def archive(make: Build, file: Path, store: Store, tmp_path: Path) -> Path:
+    talk(store, "hi there, you", "hello", decisions="+")
+    path = tmp_path / "talks.zip"
+    export_version(make(files=(file,), log=LogFilter()), path)
+    return path
+
+
+def list_left(home: Home) -> list[str]:
+    return sorted(str(path.relative_to(home.data)) for path in home.data.rglob("*")) if home.data.exists() else []
+
+
+def test_a_version_comes_back_on_another_machine_with_its_rows(
+    archive: Path, other: tuple[Store, Home], store: Store, home: Home
+) -> None:
+    folder, is_new = import_version(*other, archive)
+    assert is_new
+    here = store.datasets.find("talks")
+    there = other[0].datasets.find("talks")
+    assert (there.sha256, there.number, there.recipe) == (here.sha256, 1, here.recipe)
+    assert other[0].datasets.items(there.id) == store.datasets.items(here.id)
+    for name in MEMBERS:
+        assert (folder.path / name).read_bytes() == (home.datasets / "talks" / "1" / name).read_bytes()
+    assert import_version(*other, archive)[1] is False
+    assert import_version(*other, archive, name="theirs")[0].path == other[1].datasets / "theirs" / "1"
+
+
+def test_the_same_version_makes_the_same_bytes(archive: Path, home: Home, tmp_path: Path) -> None:
+    again = tmp_path / "again.zip"
+    export_version(DatasetFolder.open(home.datasets / "talks" / "1"), again)
+    assert hash_file(again) == hash_file(archive)
+    assert again.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(InvalidInput, match="exists already"):
+        export_version(DatasetFolder.open(home.datasets / "talks" / "1"), again)
+
+
+def test_a_damaged_version_does_not_go_out(archive: Path, home: Home, tmp_path: Path) -> None:
+    folder = DatasetFolder.open(home.datasets / "talks" / "1")
+    (folder.path / "test.jsonl").write_bytes(b"")
+    with pytest.raises(DatasetDamaged):
+        export_version(folder, tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def rewrite(archive: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
+    """The archive with other members."""
+    with zipfile.ZipFile(archive) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    change(members)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+    return archive
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/evil", "train.jsonl/../../evil", "a\\..\\evil", "\x1b[2Jevil", "more"]
+)
+def test_a_member_of_another_name_is_refused_and_nothing_is_written(
+    archive: Path, other: tuple[Store, Home], name: str
+) -> None:
+    rewrite(archive, lambda members: members.update({name: b"evil"}))
+    with pytest.raises(InvalidInput, match="no exported dataset") as refused:
+        import_version(*other, archive)
+    assert "\x1b" not in str(refused.value)
+    assert list_left(other[1]) == []
+    assert not list(archive.parent.rglob("evil*"))
+
+
+@pytest.mark.parametrize("name", MEMBERS[1:])
+def test_a_changed_or_missing_member_is_named(archive: Path, other: tuple[Store, Home], name: str) -> None:
+    original = archive.read_bytes()
+    rewrite(archive, lambda members: members.update({name: members[name][:-2] + b" \n"}))
+    with pytest.raises(DatasetDamaged, match=name):
+        import_version(*other, archive)
+    archive.write_bytes(original)
+    rewrite(archive, lambda members: members.pop(name))
+    with pytest.raises(InvalidInput, match=f"lacks {name}"):
+        import_version(*other, archive)
+    assert list_left(other[1]) == []
+
+
+def test_a_bomb_is_not_unpacked(archive: Path, other: tuple[Store, Home]) -> None:
+    rewrite(archive, lambda members: members.update({"train.jsonl": b"\0" * (80 << 20)}))
+    with pytest.raises(DatasetDamaged, match="decompression bomb"):
+        import_version(*other, archive)
+    assert list_left(other[1]) == []
+
+
+def test_truncated_archives_and_flipped_bits_are_refused(archive: Path, other: tuple[Store, Home]) -> None:
+    whole = archive.read_bytes()
+    step = len(whole) // 23
+    spoiled = [whole[:end] for end in range(0, len(whole), step)]
+    spoiled += [whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :] for at in range(3, len(whole), step)]
+    for data in spoiled:
+        archive.write_bytes(data)
+        try:
+            folder, _ = import_version(*other, archive)
+        except ChatbotError:
+            continue
+        # Not every bit of a ZIP means something; what was taken is then what was sent.
+        assert folder.manifest.sha256 == DatasetFolder.open(folder.path).manifest.sha256
+        shutil.rmtree(other[1].data)
+        other[0].datasets.delete(other[0].datasets.find("talks").id)
+    assert list_left(other[1]) == []
+    assert other[0].datasets.versions() == []
+
+
+def forge(archive: Path, change: Callable[[list[dict[str, object]]], object]) -> None:
+    """Changes the items of train, with a manifest that fits them."""
+
+    def spoil(members: dict[str, bytes]) -> None:
+        rows = [json.loads(line) for line in members["train.jsonl"].splitlines()]
+        change(rows)
+        data = b"".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" for row in rows)
+        manifest = json.loads(members["manifest.json"])
+        manifest["files"]["train"] = {
+            "rows": len(rows),
+            "size": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        members |= {"train.jsonl": data, "manifest.json": json.dumps(manifest).encode()}
+
+    rewrite(archive, spoil)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows, held: rows[0].update(group=held),
+        lambda rows, held: rows[0].update(id=rows[1]["id"]),
+        lambda rows, held: rows[0].update(id="x" * 40),
+        lambda rows, held: rows[0].update(conversation="x" * 40),
+        lambda rows, held: rows[0].update(kind="label"),
+        lambda rows, held: rows[0].update(extra=1),
+        lambda rows, held: rows[0]["turns"][0].update(role="tool"),
+        lambda rows, held: rows.append({}),
+    ],
+)
+def test_items_that_break_the_rules_are_refused_though_the_hashes_fit(
+    archive: Path, other: tuple[Store, Home], change: Callable[..., object]
+) -> None:
+    with zipfile.ZipFile(archive) as members:
+        held = json.loads(members.read("test.jsonl").splitlines()[0])["group"]
+    forge(archive, lambda rows: change(rows, held))
+    with pytest.raises(DatasetDamaged):
+        import_version(*other, archive)
+    assert list_left(other[1]) == []
+
+
+def test_a_forged_archive_that_keeps_the_rules_is_taken(archive: Path, other: tuple[Store, Home]) -> None:
+    forge(archive, lambda rows: rows.pop())
+    assert import_version(*other, archive)[1]
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", "\x1b"])
+def test_the_manifests_name_cannot_lead_elsewhere(archive: Path, other: tuple[Store, Home], name: str) -> None:
+    def rename(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        members["manifest.json"] = json.dumps(manifest | {"name": name}).encode()
+
+    rewrite(archive, rename)
+    with pytest.raises(InvalidInput):
+        import_version(*other, archive)
+    assert list_left(other[1]) == []
+    assert import_version(*other, archive, name="good")[1]
+    assert read_manifest(other[1].datasets / "good" / "1").name == "good"
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path, other: tuple[Store, Home], file: Path) -> None:
+    for path in (file, tmp_path, tmp_path / "missing"):
+        with pytest.raises(InvalidInput):
+            import_version(*other, path)

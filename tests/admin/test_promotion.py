@@ -1,0 +1,145 @@
+"""Only what the gate calls better is promoted by itself, and only what can answer is promoted at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatbot.admin.promotion import promote, read_gate, resolve_name, roll_back
+from chatbot.config import Home, Settings
+from chatbot.engine.scripted import ScriptedEngine
+from chatbot.errors import EngineLost, InvalidInput, ModelDamaged, NotFound, PromotionRefused
+from chatbot.models.library import ModelLibrary
+from chatbot.store.database import Store
+from chatbot.store.evaluations import GATE, Score
+from tests.admin.training.samples import build_tiny
+from tests.models.tiny_adapters import add_adapter
+
+SETTINGS = Settings(model="tiny")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base and two adapters of it."""
+    folder = tmp_path_factory.mktemp("models")
+    build_tiny(folder / "tiny")
+    for number, name in enumerate(("talks-1", "talks-2")):
+        add_adapter(ModelLibrary(folder), "tiny", name, tmp_path_factory.mktemp("saved"), seed=number)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, models: Path) -> Home:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "models").symlink_to(models)
+    return Home(config=tmp_path, data=tmp_path / "data", state=tmp_path, runtime=tmp_path)
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[Store]:
+    with Store.in_memory() as store:
+        library = ModelLibrary(home.models)
+        for folder in library.list():
+            if folder.kind == "base":
+                store.model_versions.find_or_add_base(
+                    folder.name, sha256=folder.sha256, template_sha=folder.template_sha, path=str(folder.path)
+                )
+            else:
+                version = store.model_versions.add_adapter(
+                    folder.name,
+                    run_id=None,
+                    path=str(folder.path),
+                    sha256=folder.sha256,
+                    base_sha=folder.manifest.base_sha256,
+                    template_sha=folder.template_sha,
+                    tokenizer_sha=folder.manifest.tokenizer_sha256,
+                )
+                store.aliases.nominate(version, author="ada", reason="trained")
+        yield store
+
+
+def say(store: Store, value: float, *, candidate: str = "talks-2", champion: str = "tiny") -> None:
+    ids = [store.model_versions.find(name).id for name in (candidate, champion)]
+    reasons = (("worse", "It forgets.", {}),) if value < 1 else ()
+    scores = [Score(GATE, "1", "verdict", value, 0.0, None, 20, reasons)]
+    store.evaluations.add(store.evaluations.new_id(), ids[0], ids[1], scores)
+
+
+def answers(*replies: str | Exception) -> Callable[[], ScriptedEngine]:
+    return lambda: ScriptedEngine([list(replies)])
+
+
+def test_what_was_not_measured_is_refused(store: Store, home: Home) -> None:
+    name = resolve_name(store, SETTINGS, "candidate")
+    assert name == "talks-2"
+    with pytest.raises(PromotionRefused, match="was not compared with tiny"):
+        promote(store, home, SETTINGS, name, open_engine=answers("Hi."), author="ada")
+    say(store, 1.0, candidate="talks-2", champion="talks-1")
+    with pytest.raises(PromotionRefused, match="was not compared with tiny"):
+        promote(store, home, SETTINGS, name, open_engine=answers("Hi."), author="ada")
+    assert read_gate(store, SETTINGS, name) is None
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(-1.0, "worse"), (0.0, "undecided")])
+def test_the_gates_no_counts_until_a_reason_passes_over_it(
+    store: Store, home: Home, value: float, verdict: str
+) -> None:
+    say(store, 1.0)
+    say(store, value)  # the newest word counts
+    with pytest.raises(PromotionRefused, match=f"says {verdict}.*It forgets"):
+        promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    with pytest.raises(InvalidInput, match="reason"):
+        promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada", force=True, reason=" ")
+    assert store.model_versions.champion() is None
+    done = promote(
+        store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada", force=True, reason="We want it."
+    )
+    assert (done.left, done.reached, done.smoke) == ("tiny", "talks-2", "Hi.")
+    assert store.aliases.journal()[0].reason == "forced: We want it."
+
+
+def test_a_promotion_is_taken_back_and_back_again(store: Store, home: Home) -> None:
+    say(store, 1.0)
+    promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    assert store.aliases.all() == {"champion": "talks-2", "previous": "tiny"}
+    with pytest.raises(PromotionRefused, match="answers already"):
+        promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    assert roll_back(store, home, SETTINGS, author="ada").reached == "tiny"
+    assert store.model_versions.champion() == "tiny"
+    assert roll_back(store, home, SETTINGS, author="ada").reached == "talks-2"
+
+
+@pytest.mark.parametrize("replies", [("",), (EngineLost("It died."),), ("  \n",)])
+def test_what_cannot_answer_never_answers(store: Store, home: Home, replies: tuple[str | Exception, ...]) -> None:
+    say(store, 1.0)
+    engines = []
+
+    def open_engine() -> ScriptedEngine:
+        engines.append(ScriptedEngine([list(replies)]))
+        return engines[-1]
+
+    with pytest.raises(PromotionRefused):
+        promote(store, home, SETTINGS, "talks-2", open_engine=open_engine, author="ada")
+    assert engines[0].requests[0].model == "talks-2"
+    assert store.model_versions.champion() is None
+
+
+def test_a_damaged_adapter_is_named_and_the_old_one_stays(store: Store, home: Home, models: Path) -> None:
+    say(store, 1.0)
+    path = models / "talks-2" / "adapter_model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        with pytest.raises(ModelDamaged, match="adapter_model"):
+            promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    finally:
+        path.write_bytes(content)
+    assert store.model_versions.champion() is None
+
+
+def test_without_anything_promoted_there_is_no_way_back(store: Store, home: Home) -> None:
+    with pytest.raises(NotFound, match="There is no previous"):
+        roll_back(store, home, SETTINGS, author="ada")
+    assert resolve_name(store, SETTINGS, "champion") == "tiny"
