@@ -216,11 +216,14 @@ def export(
         typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}, indent=2))
         return
     typer.echo(printable_line(f"{name} is in {made.path}: {_format_size(made.size)}"))
-    if merged:
+    if near := made.comparison:
         typer.echo(
-            f"largest difference of a logit from base and adapter apart: {made.difference:.2g} (up to "
-            f"{made.tolerance:.2g} in {made.dtype}, {made.lost:.1%} of what the adapter changes is lost); same most probable token at {made.same_choice:.1%} of "
-            f"{made.tokens} places"
+            f"A logit differs from base and adapter apart by {near.difference:.2g} at most; {near.dtype} explains "
+            f"{near.tolerance:.2g}."
+        )
+        typer.echo(
+            f"{near.lost:.1%} of what the adapter changes is lost; the most probable token is the same at "
+            f"{near.same_choice:.1%} of {near.tokens} places."
         )
 
 

@@ -223,10 +223,10 @@ async def test_a_damaged_configuration_is_told(
 
 async def test_whatever_a_load_raises_is_told(tiny_models: Path, start_engine: Callable[..., TorchEngine]) -> None:
     class Failing(ModelLibrary):
-        def find_verified(self, name: str, on_bytes: Any = None) -> ModelFolder:
+        def find_verified(self, name: str, on_bytes: Any = None, *, with_base: bool = True) -> ModelFolder:
             if name == "gpt2":
                 raise ZeroDivisionError("odd")
-            return super().find_verified(name, on_bytes)
+            return super().find_verified(name, on_bytes, with_base=with_base)
 
     engine = start_engine(Failing(tiny_models))
     with pytest.raises(EngineError, match="ZeroDivisionError"):

@@ -21,6 +21,7 @@ TOO_LONG = "too long"
 _CHARACTERS = 8
 """Of context no more than so many characters for each token of the limit are tried: they would not fit anyway."""
 _SLACK = 64  # tokens by which a conversation and its row may differ: the beginning of another reply
+_FEW = 2
 _MOST_CHARACTERS = 64  # for each token; text that is longer than that is too long without being measured
 
 
@@ -125,7 +126,9 @@ class Ruler:
         characters = sum(len(turn.content) for turn in draft.turns) + sum(map(len, draft.answers))
         if characters > self._most * _MOST_CHARACTERS:
             return None
-        if self._template.count([turn.message for turn in draft.turns]) > self._most + _SLACK:
+        # Rendering looks at the whole once for each reply: where there are many, one look says whether to begin.
+        many = sum(turn.learn for turn in draft.turns) > _FEW
+        if many and self._template.count([turn.message for turn in draft.turns]) > self._most + _SLACK:
             return None
         rows = [row for turns in list_conversations(draft) for row in render_rows(self._template, turns)]
         longest = max((len(row.tokens) for row in rows), default=0)

@@ -34,7 +34,8 @@ _MOST = 10_000_000  # samples; to need more is never to know
 class Interval:
     """An estimate, where it lies with the asked confidence, and its standard error.
 
-    Of fewer than two items nothing can be said: the interval is then without ends and the error infinite.
+    Of fewer than two items, or of values that are not finite, nothing can be said: the interval is then without ends
+    and the error infinite.
     """
 
     mean: float
@@ -46,7 +47,7 @@ class Interval:
 def mean_interval(
     differences: Sequence[float], *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """The mean of paired differences, one for each item. Raises ValueError if a value is not finite."""
+    """The mean of paired differences, one for each item."""
     return ratio_interval(differences, [1.0] * len(differences), confidence=confidence, resamples=resamples, seed=seed)
 
 
@@ -61,16 +62,18 @@ def ratio_interval(
     """The ratio of sums, such as nats over tokens, in which a long item weighs more than a short one.
 
     The items are drawn, each with its numerator and its denominator; the standard error is that of the ratio estimator
-    (Cochran 1977, "Sampling techniques", section 6.4). Raises ValueError if the lengths differ, a value is not finite or a
-    denominator is negative.
+    (Cochran 1977, "Sampling techniques", section 6.4). Raises ValueError if the lengths differ or a denominator is
+    negative.
     """
     import numpy as np
 
     top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if top.ndim != 1 or top.shape != bottom.shape:
         raise ValueError("there must be as many numerators as denominators")
-    if not (np.isfinite(top).all() and np.isfinite(bottom).all() and (bottom >= 0).all()):
-        raise ValueError("a value is not finite, or a denominator is negative")
+    if (bottom < 0).any():
+        raise ValueError("a denominator is negative")
+    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):  # a model that training broke gives such losses
+        return Interval(math.nan, -math.inf, math.inf, math.inf)
     weight = float(bottom.sum())
     mean = float(top.sum()) / weight if weight else 0.0
     count = len(top)
@@ -129,7 +132,7 @@ def _student_quantile(share: float, degrees: int) -> float:
     if degrees == 1:
         return math.tan(math.pi * (share - 0.5))
     if degrees == 2:
-        return (2 * share - 1) * math.sqrt(2 / (4 * share * (1 - share)))
+        return (2 * share - 1) / math.sqrt(2 * share * (1 - share))
     z = NormalDist().inv_cdf(share)
     terms = (
         z,
@@ -138,4 +141,4 @@ def _student_quantile(share: float, degrees: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / degrees**power for power, term in enumerate(terms))
+    return sum(term / float(degrees**power) for power, term in enumerate(terms))

@@ -67,10 +67,14 @@ def load_suite(source: str | Path) -> Suite:
     """
     path = _find(source)
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise InvalidInput(f"{_show(path)} is not a file.")
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:
         raise InvalidInput(f"{_show(path)} cannot be read: {error.strerror}.") from None
+    except ValueError:  # a NUL in the name
+        raise InvalidInput(f"{_show(path)} is no name of a file.") from None
     if len(data) > _LARGEST:
         raise InvalidInput(f"{_show(path)} is larger than {_LARGEST >> 20} MiB, too large for a suite.")
     items: dict[str, SuiteItem] = {}
@@ -96,7 +100,7 @@ def _find(source: str | Path) -> Path:
         path = folder / f"{source}.jsonl"
         if path.is_file():
             return path
-    elif "\0" not in source and Path(source).suffix:
+    elif Path(source).suffix:
         return Path(source)
     names = ", ".join(sorted(path.stem for path in folder.glob("*.jsonl")))
     raise InvalidInput(

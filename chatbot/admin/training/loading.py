@@ -132,7 +132,9 @@ def add_adapter(base: Any, config: TrainingConfig, parent: Path | None) -> Any:
             lora_dropout=config.dropout,
             target_modules="all-linear",
         )
-        return get_peft_model(base, settings, adapter_name=ADAPTER)
+        model = get_peft_model(base, settings, adapter_name=ADAPTER)
+        _shorten_targets(model)
+        return model
     if not (parent / WEIGHTS).is_file():
         raise ModelDamaged(f"{parent / WEIGHTS} is missing, so {parent.name} is no adapter.")
     try:
@@ -140,6 +142,19 @@ def add_adapter(base: Any, config: TrainingConfig, parent: Path | None) -> Any:
     except Exception as error:
         reason = printable_line(str(error), 200)
         raise ModelDamaged(f"The adapter in {parent} cannot be loaded on this base: {reason}") from error
+
+
+def _shorten_targets(model: Any) -> None:
+    """peft names every layer that `all-linear` found; other programs expect `q_proj` and the like, which say the same.
+
+    Only where no other linear layer, such as the head, has such a name.
+    """
+    settings = model.peft_config[ADAPTER]
+    names = {name.rpartition(".")[2] for name in settings.target_modules}
+    base = model.get_base_model()
+    head = base.get_output_embeddings()
+    if not any(module is head and name.rpartition(".")[2] in names for name, module in base.named_modules()):
+        settings.target_modules = names
 
 
 def check_parent(parent: Path, model: ModelFolder) -> None:

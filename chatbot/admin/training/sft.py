@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -55,10 +55,18 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
         """At the borders of rows, into parts of about as many tokens each."""
         if pieces == 1:
             return [(inputs, 1.0)]
-        starts = inputs["cu_seq_lens_q"].tolist()
         tokens, labels = inputs["input_ids"][0].tolist(), inputs["labels"][0].tolist()
-        groups: dict[int, list[dict[str, Any]]] = {}
-        for start, end in pairwise(starts):
-            row = {"input_ids": tokens[start:end], "labels": labels[start:end], "seq_lengths": [end - start]}
-            groups.setdefault(((start + end) // 2) * pieces // len(tokens), []).append(row)
-        return [(self._prepare_inputs(self.data_collator(group)), 1.0) for group in groups.values()]
+        rows = [
+            {"input_ids": tokens[start:end], "labels": labels[start:end], "seq_lengths": [end - start]}
+            for start, end in pairwise(inputs["cu_seq_lens_q"].tolist())
+        ]
+        return [(self._prepare_inputs(self.data_collator(part)), 1.0) for part in _halve(rows, pieces)]
+
+
+def _halve(rows: list[dict[str, Any]], pieces: int) -> list[list[dict[str, Any]]]:
+    """`rows` cut in two where both parts have about as many tokens, and those again, until there are so many parts."""
+    if pieces < 2 or len(rows) < 2:
+        return [rows]
+    ends = list(accumulate(len(row["input_ids"]) for row in rows))
+    cut = min(range(1, len(rows)), key=lambda place: abs(2 * ends[place - 1] - ends[-1]))
+    return _halve(rows[:cut], pieces // 2) + _halve(rows[cut:], pieces // 2)

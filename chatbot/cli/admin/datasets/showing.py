@@ -60,7 +60,7 @@ def show(
     if item:
         chosen = [(where, one) for where, one in found if one.id.startswith(item)]
         if not chosen:
-            raise NotFound(f"There is no item {printable_line(item, 40)!r} in {folder.title}.")
+            raise NotFound(f"There is no item {printable_line(item, 40)!r} in {printable_line(title)}.")
     else:
         chosen = list(islice(((where, one) for where, one in found if where == split), offset, offset + limit))
     shown = [(where, one, list(show_item(template, one))) for where, one in chosen]
@@ -97,7 +97,8 @@ def _draw_runs(pieces: Sequence[Piece]) -> Iterator[str]:
         texts = [printable(piece.text).replace("\n", "⏎\n") for piece in run]
         text = _BORDER.join(texts)
         if coloured:
-            yield style(text, fg="green" if learned else None, bold=learned, dim=not learned) + _BORDER
+            # Not bold=False or dim=False: each resets the other.
+            yield (style(text, fg="green", bold=True) if learned else style(text, dim=True)) + _BORDER
         else:
             yield f"{_OPEN}{text}{_CLOSE}" if learned else text
 
