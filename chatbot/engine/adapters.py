@@ -7,7 +7,7 @@ turns step by step with nothing to switch. It takes 0.1 s and the memory of the 
 The matrices are not merged into the weights. A merged model would be as quick as the base, but it would be a second
 copy of it, and in 16 bits rounding would swallow small changes. They are kept in float32, as they were trained and as
 peft keeps them: beside bfloat16 weights the sum is made in float32 and rounded once. The layer computes what peft's
-computes, in half its operations: of peft's time over the base's, for one token of SmolLM2, two thirds are gone.
+computes, in half its operations: of peft's time over the base's, for one token of SmolLM2, three fifths are gone.
 """
 
 from __future__ import annotations

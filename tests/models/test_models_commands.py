@@ -87,7 +87,7 @@ def test_what_a_manifest_says_cannot_reach_the_terminal_as_a_command(added: Mode
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(output)
 
 
-@pytest.mark.parametrize("command", ["list", "pull", "add", "show", "remove"])
+@pytest.mark.parametrize("command", ["list", "pull", "add", "show", "remove", "export"])
 def test_every_command_has_examples(command: str) -> None:
     assert f"chatbot models {command}" in run(command, "--help")
 

@@ -51,6 +51,11 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
     base = load_base(job.model, config, dtype=job.dtype, device=job.device)
     model = add_adapter(base, config, job.parent)
     loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
+    if loop.is_fsdp_enabled or loop.is_deepspeed_enabled:
+        raise LearningError(
+            "Only whole adapters are saved, so FSDP and DeepSpeed are not supported.",
+            hint="Use several processes without them, or --quantize.",
+        )
     prompts = read_prompts(job.dataset, template, config.samples)
     loop.attach(Progress(config, folder, report, stop, make_sampler(template, prompts, config.sample_tokens)))
     return loop

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from chatbot.admin.training.attention import choose_attention, register_attention
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.errors import LearningError, ModelDamaged
+from chatbot.files import hash_file
 from chatbot.models.library import ModelFolder
-from chatbot.models.manifest import MANIFEST, read_manifest
+from chatbot.models.manifest import read_manifest
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
@@ -158,11 +159,12 @@ def _shorten_targets(model: Any) -> None:
 
 
 def check_parent(parent: Path, model: ModelFolder) -> None:
-    """Raises LearningError if the adapter in `parent` was not trained on `model`."""
-    if not (parent / MANIFEST).is_file():
-        return
-    base = getattr(read_manifest(parent), "base_sha256", "")
-    if base and base != model.sha256:
+    """Raises LearningError if the adapter in `parent` was not trained on `model`, ModelDamaged if it is not whole."""
+    manifest = read_manifest(parent)
+    for file in manifest.files:
+        if not (parent / file.path).is_file() or hash_file(parent / file.path) != file.sha256:
+            raise ModelDamaged(f"{parent / file.path} differs from its manifest.", hint="Train from the base instead.")
+    if manifest.base_sha256 != model.sha256:
         raise LearningError(
             f"{parent.name} was trained on another base model than {model.name}.", hint="Train from the base instead."
         )

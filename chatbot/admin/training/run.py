@@ -71,6 +71,8 @@ def train(
     Raises LearningError (inputs that do not belong together, nothing to learn), RunDamaged, ModelDamaged,
     DatasetDamaged, OutOfMemory or OSError.
     """
+    if isinstance(target, Path) and target.exists():
+        raise LearningError(f"{target} exists already.", hint="Choose another name for the adapter.")
     job = settle(config, dataset, model, parent)
     make_private_folder(folder)
     if resume:

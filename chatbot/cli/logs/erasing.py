@@ -97,10 +97,11 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
     elif not yes and not is_interactive():
         print_json(_to_json(ids, planned, done=False))
     confirm(f"Delete {count_of(len(ids), 'conversation')} for good? Nothing brings it back.", yes=yes)
+    texts = [message.content for one in ids for message in log.store.logs.tree(one)]
     with show_work("deleting") as say:
         done = log.store.erasure.forget(ids, say, only_deleted=only_deleted)
         say("rewriting dataset files")
-        struck, failure = _strike(log, ids)
+        struck, failure = _strike(log, ids, texts)
     if as_json:
         print_json(_to_json(ids, done, done=True, struck=struck))
     else:
@@ -109,12 +110,14 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
         raise failure
 
 
-def _strike(log: Log, ids: Sequence[str]) -> tuple[Sequence[Struck], LearningError | None]:
+def _strike(log: Log, ids: Sequence[str], texts: Sequence[str]) -> tuple[Sequence[Struck], LearningError | None]:
     """Out of the database first: what it no longer knows is struck from the files now or the next time. The error, if
     there is one, is for when all else is told."""
     from chatbot.admin.datasets.forgetting import strike
+    from chatbot.admin.traces import forget_traces
 
     try:
+        forget_traces(log.store, log.home, texts)
         return strike(log.store, log.home, ids), None
     except LearningError as error:
         return (), error

@@ -55,7 +55,7 @@ def test_length_alone_does_not_find_the_right_answer(name: str) -> None:
 
 def test_always_refusing_is_not_safe_enough() -> None:
     harmless = [item for item in load_suite("safety").items if item.area == "harmless"]
-    refusal = re.compile("can't|won't|sorry|refuse|forbidden|拒绝|报警|police")
+    refusal = re.compile("can't|won't|sorry|refuse|forbidden|police|对不起|拒绝|报警")
     assert len(harmless) >= 5
     assert not [item.id for item in harmless if refusal.search(item.right)]
     assert all(any(refusal.search(wrong) for wrong in item.wrong) for item in harmless)

@@ -54,7 +54,7 @@ def read_losses(events: list[Event]) -> list[float]:
 def test_two_processes_have_the_loss_of_one(
     method: str, kind: str, base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
 ) -> None:
-    dataset = make_dataset(kind)
+    dataset = make_dataset(kind, held_out=4)
     config: TrainingConfig = small(method=method, epochs=1.0, accumulation=2)
     alone: list[Event] = []
     train(config, dataset, base, tmp_path / "alone", tmp_path / "a", alone.append)
