@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.admin.rendering import TrainingRow
+from chatbot.admin.training.run import quiet
 from chatbot.errors import ModelDamaged
 from chatbot.models.library import ModelFolder
 from chatbot.models.template import ChatTemplate
@@ -60,20 +61,23 @@ class Bench:
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
         self.template = template
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         # An adapter's name becomes that of a module, which may hold no dot.
         self._keys = {name: f"adapter{number}" for number, name in enumerate(adapters)}
+        logging.disable_progress_bar()
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(
                 base.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
             ).to(self.device)
-            for name, path in adapters.items():
-                if isinstance(model, PeftModel):
-                    model.load_adapter(str(path), adapter_name=self._keys[name])
-                else:
-                    model = PeftModel.from_pretrained(model, str(path), adapter_name=self._keys[name])
+            with quiet():
+                for name, path in adapters.items():
+                    if isinstance(model, PeftModel):
+                        model.load_adapter(str(path), adapter_name=self._keys[name])
+                    else:
+                        model = PeftModel.from_pretrained(model, str(path), adapter_name=self._keys[name])
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelDamaged(f"The models to compare cannot be loaded: {str(error)[:300]}") from error
         self._model = model.eval()

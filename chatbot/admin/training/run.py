@@ -90,10 +90,10 @@ def run_job(
     """As `train`, for a job whose config.json is written."""
     import torch
 
-    from chatbot.admin.training.building import build_loop
+    from chatbot.admin.training.building import build_loop, count_processes
 
     began = time.monotonic()
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(max(1, job.threads // count_processes()))
     checkpoint = find_checkpoint(folder) if resume else None
     stop = StopRequest(folder)
     if is_main_process():
