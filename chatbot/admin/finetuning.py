@@ -72,9 +72,10 @@ def choose_lesson(store: Store, home: Home, dataset: str, *, start: str = "") ->
 
 def plan_finetuning(lesson: Lesson, config: TrainingConfig) -> Plan:
     """What a run would take, from one step that is really made. Raises LearningError, ModelError."""
-    from chatbot.admin.training.plan import plan
+    from chatbot.admin.training.plan import make_plan
 
-    return plan(config, lesson.dataset, lesson.model)
+    parent = lesson.parent.path if lesson.parent else None
+    return make_plan(config, lesson.dataset, lesson.model, parent=parent)
 
 
 def finetune(

@@ -37,7 +37,7 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
     # The hub's client, TRL and accelerate report to their makers unless they are told not to.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from chatbot.admin.training.loading import add_adapter, load_base
-    from chatbot.admin.training.loop import Progress
+    from chatbot.admin.training.progress import Progress
 
     processes = count_processes()
     if job.config.accumulation % processes:

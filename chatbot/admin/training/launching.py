@@ -65,7 +65,7 @@ def _start(folder: Path, target: Path, rank: int, processes: int, port: int, job
     }
     if job.device == "cpu":
         environment["ACCELERATE_USE_CPU"] = "true"
-    return subprocess.Popen([sys.executable, "-P", "-m", _WORKER, str(folder), str(target)], env=environment)
+    return subprocess.Popen([sys.executable, "-P", "-m", _WORKER, str(folder), str(target)], env=environment)  # noqa: S603
 
 
 def _find_port() -> int:

@@ -73,13 +73,13 @@ class Board:
     def draw(self) -> RenderableType:
         """Everything, for rich."""
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         width = min(find_width(), _WIDEST)
         lines: list[RenderableType] = [Text(self.title, style="bold")]
         step = self.step
-        lines.append(ProgressBar(step.of if step else 1, step.step if step else 0, width=width))
+        done = width * step.step // max(step.of, 1) if step else 0
+        lines.append(Text.assemble(("━" * done, "green"), ("━" * (width - done), "dim")))
         lines.append(Text(self.describe()))
         if len(self.losses) > 1:
             lines.append(Text.from_ansi(self._draw_curve(width)))

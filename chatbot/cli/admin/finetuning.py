@@ -11,12 +11,12 @@ import typer
 from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import print_json, print_text, tell
+from chatbot.cli.logs.waiting import show_work
 from chatbot.errors import InvalidInput
 
 if TYPE_CHECKING:
     from chatbot.admin.finetuning import Finetuned, Lesson
     from chatbot.admin.training.config import TrainingConfig
-    from chatbot.admin.training.plan import Plan
 
 _METHODS: dict[str, Literal["sft", "dpo", "kto"]] = {"sft": "sft", "preference": "dpo", "label": "kto"}
 _INTERRUPTED = 130
@@ -67,6 +67,7 @@ def finetune(
       accelerate launch --num_processes 2 -m chatbot admin finetune talks
     """
     from chatbot.admin.finetuning import choose_lesson, plan_finetuning
+    from chatbot.cli.admin.planning import describe_plan
 
     with open_log() as log:
         if resume:
@@ -85,11 +86,12 @@ def finetune(
             quantize=quantize,
             seed=seed,
         )
-        plan = plan_finetuning(lesson, config)
         if only_plan:
-            print_json(asdict(plan)) if as_json else print_text(plan.describe())
+            with show_work("making one step"):
+                plan = plan_finetuning(lesson, config)
+            title = f"{lesson.dataset.title} · {config.method} · {lesson.model.name}"
+            print_json(asdict(plan)) if as_json else print_text(describe_plan(plan, title))
             return
-        _check_plan(plan)
         _tell_end(run(log, lesson, config), as_json)
 
 
@@ -142,13 +144,6 @@ def _resume(log: Log, name: str, prefix: str) -> Finetuned:
         _tell_stopped(name, found.id)
         raise typer.Exit(_INTERRUPTED)
     return done
-
-
-def _check_plan(plan: Plan) -> None:
-    if plan.problems:
-        raise InvalidInput(
-            f"This cannot be trained here: {' '.join(plan.problems)}", hint="`--plan` shows the figures."
-        )
 
 
 def _tell_stopped(name: str, run_id: str) -> None:

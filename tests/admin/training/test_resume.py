@@ -93,7 +93,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_curve_and_the_same_bytes(
     prepare(whole, base, method)
     prepare(killed, base, method)
     trainer.finish(whole, method, 1)
-    for _ in range(max(3, kills // 3)):
+    for _ in range(max(2, kills // 3)):
         done = sum(isinstance(event, Step) for event in read_events(killed / "run"))
         process = trainer.start(killed, method, 1)
         wait_for_steps(killed / "run", min(max(done - 2, 1) + dice.randint(0, 3), 11))

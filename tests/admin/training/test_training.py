@@ -68,6 +68,16 @@ def test_sft_lowers_the_held_out_loss_and_leaves_an_adapter_that_peft_loads(
     assert not torch.allclose(loaded(input_ids=ids).logits, before)
 
 
+def test_no_library_reports_to_its_maker(
+    base: ModelFolder, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **what: sent.append(what))
+    train(small(epochs=0.5), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
+    assert sent == []
+
+
 def test_the_adapter_is_that_of_the_best_look_and_the_run_stops_when_nothing_gets_better(
     base: ModelFolder, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
