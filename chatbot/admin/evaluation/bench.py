@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.admin.rendering import TrainingRow
+from chatbot.admin.training.loss import find_logit_scale
 from chatbot.admin.training.run import quiet
 from chatbot.errors import ModelDamaged
 from chatbot.models.library import ModelFolder
@@ -114,24 +115,23 @@ class Bench:
         return [found[index] for index in range(len(prompts))]
 
     def _sum_losses(self, rows: Sequence[TrainingRow]) -> list[float]:
+        """Logits are made only where something is learnt: they cost as much as the rest of a small model."""
         import torch
 
         tokens, mask = self._pad([row.tokens for row in rows], left=False)
         labels, _ = self._pad([row.labels for row in rows], left=False, filling=-100)
-        inner = getattr(self._model, "get_base_model", lambda: self._model)()
-        following, sums = labels[:, 1:], torch.zeros(len(rows), dtype=torch.float64)
+        model = self._model.get_base_model() if self._keys else self._model
+        states = model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+        following = labels[:, 1:]
         learnt = following != -100
-        # The place of the first learnt token: what stands before it needs no logits.
-        first = int(learnt.any(dim=0).float().argmax()) if bool(learnt.any()) else following.shape[1]
-        keep = following.shape[1] - first + 1
-        logits = inner(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
-        for place in range(len(rows)):
-            targets = following[place, first:]
-            wanted = targets != -100
-            chosen = logits[place, :-1][wanted].float()
-            losses = torch.nn.functional.cross_entropy(chosen, targets[wanted], reduction="none")
-            sums[place] = losses.double().sum().cpu()
-        return [float(value) for value in sums]
+        head, (scale, cap) = model.get_output_embeddings(), find_logit_scale(model.config)
+        logits = torch.nn.functional.linear(states[:, :-1][learnt], head.weight, head.bias).float() * scale
+        if cap is not None:
+            logits = cap * torch.tanh(logits / cap)
+        losses = torch.nn.functional.cross_entropy(logits, following[learnt], reduction="none")
+        owners = torch.arange(len(rows), device=learnt.device)[:, None].expand_as(learnt)[learnt]
+        sums = torch.zeros(len(rows), dtype=torch.float64, device=learnt.device)
+        return [float(value) for value in sums.index_add_(0, owners, losses.double())]
 
     def _answer_batch(self, prompts: Sequence[Sequence[int]], limit: int) -> list[Answer]:
         tokens, mask = self._pad(prompts, left=True)
