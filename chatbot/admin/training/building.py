@@ -47,7 +47,8 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
         )
     template = job.model.load_template()
     data = read_data(job.config, job.dataset, template, processes=processes)
-    config = job.config.space(count_steps(job.config, data.passes))
+    steps = count_steps(job.config, data.passes)
+    config = job.config.space(steps)
     base = load_base(job.model, config, dtype=job.dtype, device=job.device)
     model = add_adapter(base, config, job.parent)
     loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
@@ -57,7 +58,7 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
             hint="Use several processes without them, or --quantize.",
         )
     prompts = read_prompts(job.dataset, template, config.samples)
-    loop.attach(Progress(config, folder, report, stop, make_sampler(template, prompts, config.sample_tokens)))
+    loop.attach(Progress(config, steps, folder, report, stop, make_sampler(template, prompts, config.sample_tokens)))
     return loop
 
 
@@ -94,7 +95,21 @@ def _make_trainer(
 
     if config.method == "dpo":
         return DpoLoop(args=DPOConfig(beta=config.beta, max_length=None, **arguments), **options)
-    return KtoLoop(args=KTOConfig(beta=config.beta, max_length=None, **arguments), **options)
+    wanted, unwanted = balance(data.columns["label"])
+    settings = KTOConfig(
+        beta=config.beta, max_length=None, desirable_weight=wanted, undesirable_weight=unwanted, **arguments
+    )
+    return KtoLoop(args=settings, **options)
+
+
+def balance(labels: list[bool]) -> tuple[float, float]:
+    """The weights of good and of bad replies that give both kinds the same say (Ethayarajh et al. 2024, equation 8).
+
+    At most 4, since a handful of thumbs must not be shouted.
+    """
+    good = max(1, sum(labels))
+    bad = max(1, len(labels) - good)
+    return max(1.0, min(4.0, bad / good)), max(1.0, min(4.0, good / bad))
 
 
 def make_arguments(job: Job, config: TrainingConfig, folder: Path, *, steps: int, looks: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 
 from chatbot.admin.training import state as states
+from chatbot.admin.training.checkpoints import Checkpoint
 from chatbot.admin.training.events import Event, HeldOut, MetricsLog, Sample, Step, Stopped
 from chatbot.admin.training.halving import Halving
 from chatbot.admin.training.loading import ADAPTER
@@ -91,6 +92,22 @@ class RunLoop(Halving, Saving):
             means["rewards/margins"] = means["rewards/chosen"] - means["rewards/rejected"]
         return means
 
+    def take_over(self, checkpoint: Checkpoint) -> bool:
+        """Whether the run of `checkpoint` had ended; its weights are then loaded, and nothing is to be trained.
+
+        transformers' loop would make another step before it asks.
+        """
+        progress = self.progress
+        self._load_from_checkpoint(str(checkpoint.path))
+        stalled = progress.has_stalled() and progress.looks[-1].step == checkpoint.step
+        if checkpoint.step < progress.steps and not stalled:
+            return False
+        self.state.global_step, self.state.max_steps = checkpoint.step, progress.steps
+        if checkpoint.step < progress.steps:
+            progress.stopped = "no improvement"
+            self.tell(Stopped(checkpoint.step, progress.stopped))
+        return True
+
     # Looks at the held-out part
 
     def measure(self) -> HeldOut | None:
@@ -117,7 +134,6 @@ class RunLoop(Halving, Saving):
                     prompt, reply = progress.generate(self.model, number)
                     if prompt:
                         self.tell(Sample(int(self.state.global_step), prompt, reply))
-        self.clock.go_on()
         if look is not None and progress.has_stalled() and self.state.global_step < self.state.max_steps:
             progress.stopped = "no improvement"
             self.control.should_training_stop = self.control.should_save = True

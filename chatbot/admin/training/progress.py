@@ -22,6 +22,7 @@ class Progress:
     """What of a run is neither weights nor random numbers; it is kept in each checkpoint."""
 
     config: TrainingConfig
+    steps: int
     folder: Path
     report: Callable[[Event], None]
     stop: StopRequest
@@ -68,7 +69,7 @@ class Clock:
         self._counted = 0
         self._start: float | None = None
         self._spent = 0.0
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._done = 0
 
     def add(self, tokens: int) -> None:
@@ -83,6 +84,7 @@ class Clock:
     def go_on(self) -> None:
         if self._start is None:
             self._start = time.monotonic()
+            self._began = self._began or self._start
 
     def read(self, left: int) -> tuple[float, float]:
         """Ends a step: (tokens a second, seconds left for `left` more steps, looks included)."""
@@ -92,7 +94,7 @@ class Clock:
         self._counted, self._spent = 0, 0.0
         seconds = sum(spent for _, spent in self._steps)
         rate = sum(tokens for tokens, _ in self._steps) / max(seconds, 1e-9)
-        return rate, (time.monotonic() - self._began) / self._done * left
+        return rate, (time.monotonic() - (self._began or 0.0)) / self._done * left
 
 
 def count_tokens(inputs: dict[str, Any]) -> int:

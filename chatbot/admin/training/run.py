@@ -100,7 +100,10 @@ def run_job(
         _forget_later(folder, checkpoint)
     with stop.listen(), quiet():
         loop = build_loop(job, folder, report, stop, first_look=checkpoint is None)
-        loop.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+        if checkpoint is None:
+            loop.train()
+        elif not loop.take_over(checkpoint):
+            loop.train(resume_from_checkpoint=str(checkpoint.path))
         return _finish(loop, job, folder, target, began)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.admin.datasets.folder import DatasetFolder
+from chatbot.admin.training.building import balance
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.plan import make_plan
 from chatbot.admin.training.run import train
@@ -65,3 +66,17 @@ def test_a_configuration_survives_its_json() -> None:
 def test_a_configuration_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(LearningError):
         TrainingConfig.from_json(text)
+
+
+def test_little_data_is_learnt_in_more_steps() -> None:
+    config = TrainingConfig(epochs=4.0)
+    assert config.fit(9_000).batch_tokens == 512
+    assert config.fit(90_000).batch_tokens == 1024
+    assert TrainingConfig(batch_tokens=300).fit(9_000).batch_tokens == 300
+
+
+def test_rare_thumbs_weigh_more_up_to_a_limit() -> None:
+    assert balance([True, True, False, False]) == (1, 1)
+    assert balance([True, True, True, False]) == (1, 3)
+    assert balance([True] + [False] * 50) == (4, 1)
+    assert balance([True] * 9) == (1, 4)

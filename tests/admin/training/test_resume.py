@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,20 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_adapter(
     trainer.finish(stopped, "sft", 2)
     assert read_curve(stopped / "run") == read_curve(whole / "run")
     adapters = [(place / "adapter" / "adapter_model.safetensors").read_bytes() for place in (whole, stopped)]
+    assert adapters[0] == adapters[1]
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 0.5}, {"epochs": 20.0, "learning_rate": 5e-2, "patience": 1}])
+def test_a_run_that_had_ended_makes_no_further_step(
+    changes: dict[str, Any], base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
+) -> None:
+    config, dataset, run = small(**changes), make_dataset(), tmp_path / "run"
+    outcome = train(config, dataset, base, run, tmp_path / "adapter")
+    curve = read_curve(run)
+    again = train(config, dataset, base, run, tmp_path / "again", resume=True)
+    assert (again.status, again.step, again.best_step) == (outcome.status, outcome.step, outcome.best_step)
+    assert read_curve(run) == curve
+    adapters = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("adapter", "again")]
     assert adapters[0] == adapters[1]
 
 

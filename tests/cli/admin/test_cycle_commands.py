@@ -1,0 +1,99 @@
+"""The five commands of the learning cycle, as an admin types them, with a tiny model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chatbot.cli.main import app
+from chatbot.config import Home
+from chatbot.engine.scripted import ScriptedEngine
+from chatbot.errors import ChatbotError
+from tests.admin.datasets.samples import make_pairs, write_alpaca
+from tests.admin.training.samples import build_tiny
+from tests.cli.logs.talks import Done
+
+
+@pytest.fixture
+def file(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CHATBOT_MODEL", "tiny")
+    build_tiny(home.models / "tiny")
+    return write_alpaca(tmp_path / "me.json", make_pairs(60))
+
+
+def run(*arguments: str) -> Done:
+    result = CliRunner().invoke(app, ["admin", *arguments], env={"COLUMNS": "100"})
+    if isinstance(result.exception, ChatbotError):
+        return Done(result.exception.exit_code, result.stdout, result.stderr + str(result.exception))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.mark.slow
+def test_from_a_file_to_a_rollback(
+    file: Path, serve_script: Callable[..., ScriptedEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("runs", "list").out.startswith("Nothing was trained yet.")
+    assert run("journal").out == "Nothing was promoted yet.\n"
+    assert run("promote").code == 5
+    assert run("rollback").code == 5
+    assert run("finetune", "me").code == 5
+    assert run("dataset", "build", "me", "--file", str(file)).code == 0
+
+    plan = run("finetune", "me", "--plan", "--epochs", "1", "--json").json
+    assert plan["steps"] > 0
+    assert "Memory" in run("finetune", "me", "--plan", "--epochs", "1").out
+    assert run("runs", "list", "--json").json == [], "a plan leaves nothing behind"
+
+    trained = run("finetune", "me", "--epochs", "1", "--exact", "--json").json
+    assert trained["model"] == "me-1"
+    shown = run("runs", "show", "me-1", "--json").json
+    assert (shown["id"], shown["status"], shown["seed"]) == (trained["run"], "complete", 0)
+    assert shown["versions"]["torch"]
+    assert "me/1" in run("runs", "list").out
+    assert "candidate" in run("models", "list").out
+    assert run("models", "show", "candidate", "--json").json["gate"] is None
+    again = run("finetune", "me", "--resume", trained["run"])
+    assert again.code == 9
+    assert "is complete" in again.err
+
+    assert run("promote", "candidate").code == 9
+    page, text = tmp_path / "report.html", tmp_path / "report.md"
+    report = run("evaluate", "--replies", "2", "--html", str(page), "--markdown", str(text), "--json").json
+    assert report["candidate"] == "me-1"
+    assert report["champion"] == "tiny"
+    assert page.read_text().startswith("<!doctype html>")
+    assert "me-1" in text.read_text()
+    if report["verdict"] != "better":
+        refused = run("promote", "candidate")
+        assert refused.code == 9
+        assert f"The gate says {report['verdict']}" in refused.err
+    serve_script([["I am new."]])
+    monkeypatch.setenv("CHATBOT_MODEL", "tiny")
+    moved = run("promote", "candidate", "--force", "--reason", "a test", "--json").json
+    assert moved == {"left": "tiny", "reached": "me-1", "smoke": "I am new."}
+    journal = run("journal", "--json").json
+    assert {one["reason"] for one in journal if one["alias"] == "champion"} == {"forced: a test"}
+    assert run("rollback").out == "tiny answers again, in place of me-1.\n"
+    assert run("watch", "me-1").out == "The run is complete: it made me-1.\n"
+
+
+@pytest.mark.slow
+def test_a_cycle_stops_at_the_gate(file: Path) -> None:
+    same = json.loads(file.read_text())
+    file.write_text(json.dumps([{**row, "output": "banana"} for row in same]))
+    assert run("dataset", "build", "me", "--file", str(file), "--near", "2").code == 0
+    done = run("cycle", "me")
+    assert done.code == 1
+    assert "is taken as it is" in done.err
+    assert "It stops at the gate: me-1 is worse" in done.err
+    assert "answers are the same" in done.out
+    assert {one["name"]: one["aliases"] for one in run("models", "list", "--json").json} == {
+        "me-1": ["candidate"],
+        "tiny": [],
+    }
