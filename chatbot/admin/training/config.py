@@ -41,8 +41,8 @@ class TrainingConfig:
     dropout: float = 0.0
     learning_rate: float = 0.0
     epochs: float = 0.0
-    batch_tokens: int = 0
-    """SFT: tokens of a packed row, one forward pass: 1,024, or 512 for little data. Rows are laid end to end."""
+    batch_tokens: int = 1024
+    """SFT: tokens of a packed row, one forward pass. Rows are laid end to end up to it."""
     batch_rows: int = 4
     """DPO: pairs, KTO: replies in one forward pass (KTO compares within it, so at least 2)."""
     accumulation: int = 1
@@ -81,7 +81,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Raises LearningError naming the setting that makes no sense."""
         least = {
-            "rank": 1, "alpha": 1, "batch_tokens": 0, "batch_rows": 2 if self.method == "kto" else 1,
+            "rank": 1, "alpha": 1, "batch_tokens": 16, "batch_rows": 2 if self.method == "kto" else 1,
             "accumulation": 1, "max_length": 16, "held_out_rows": 1, "sample_tokens": 1, "keep_checkpoints": 1,
         }  # fmt: skip
         for name in (field.name for field in fields(self)):
@@ -102,11 +102,6 @@ class TrainingConfig:
             learning_rate=self.learning_rate or float(f"{_RATES[self.method] * factor:.1e}"),
             epochs=self.epochs or _EPOCHS[self.method],
         )
-
-    def fit(self, tokens: int) -> TrainingConfig:
-        """With the batch that suits so many `tokens` an epoch: a name is learnt in sixty steps, not in thirty."""
-        usual = 1024 if tokens * (self.epochs or 1.0) > 60 * 1024 else 512
-        return replace(self, batch_tokens=self.batch_tokens or usual)
 
     def space(self, steps: int) -> TrainingConfig:
         """With the intervals that suit a run of so many `steps`: about five looks, a checkpoint with each."""

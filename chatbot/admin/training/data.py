@@ -48,8 +48,6 @@ class TrainingData:
     held_out: dict[str, list[Any]]
     passes: int
     """Forward passes an epoch."""
-    batch_tokens: int
-    """Of a packed row, settled."""
 
     @property
     def packed(self) -> int:
@@ -68,7 +66,6 @@ def read_data(
             f"{dataset.title} has nothing to learn in rows of at most {config.max_length} tokens.",
             hint="Raise max_length, or add to the dataset.",
         )
-    config = config.fit(sum(map(_count_tokens, rows)))
     held_out = _read_rows(config, template, list(islice(dataset.read("validation"), config.held_out_rows)))
     held_out = [row for row in held_out if _measure(row) <= config.max_length]
     columns = _make_columns(config, rows, processes)
@@ -81,7 +78,6 @@ def read_data(
         learned=sum(map(_count_learned, rows)),
         columns=columns,
         held_out=_make_columns(config, held_out, 1),
-        batch_tokens=config.batch_tokens,
         passes=entries if config.method == "sft" else -(-entries // config.batch_rows),
     )
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def make_plan(
     template = model.load_template()
     data = read_data(job.config, dataset, template, processes=count_processes())
     steps = count_steps(job.config, data.passes)
-    settled = replace(job.config.space(steps), batch_tokens=data.batch_tokens)
+    settled = job.config.space(steps)
     problems = _find_problems(settled, data.left_out, data.rows, steps, bool(_count(data.held_out)))
     trained, disk, seconds, memory = 0, 0, 0.0, 0
     try:

@@ -68,13 +68,6 @@ def test_a_configuration_that_makes_no_sense_is_refused(text: str) -> None:
         TrainingConfig.from_json(text)
 
 
-def test_little_data_is_learnt_in_more_steps() -> None:
-    config = TrainingConfig(epochs=4.0)
-    assert config.fit(9_000).batch_tokens == 512
-    assert config.fit(90_000).batch_tokens == 1024
-    assert TrainingConfig(batch_tokens=300).fit(9_000).batch_tokens == 300
-
-
 def test_rare_thumbs_weigh_more_up_to_a_limit() -> None:
     assert balance([True, True, False, False]) == (1, 1)
     assert balance([True, True, True, False]) == (1, 3)
