@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.admin.datasets.freezing import open_version
+from chatbot.admin.joining import announce
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.events import Event, HeldOut, Step
 from chatbot.config import Home
@@ -156,16 +157,17 @@ def _run(
 
     store.runs.change_status(run_id, "running")
     try:
-        outcome = train(
-            config,
-            lesson.dataset,
-            lesson.model,
-            home.runs / run_id,
-            choose_place,
-            hear,
-            resume=resume,
-            parent=lesson.parent.path if lesson.parent else None,
-        )
+        with announce(home, run_id, resume=resume):
+            outcome = train(
+                config,
+                lesson.dataset,
+                lesson.model,
+                home.runs / run_id,
+                choose_place,
+                hear,
+                resume=resume,
+                parent=lesson.parent.path if lesson.parent else None,
+            )
     except KeyboardInterrupt:
         store.runs.change_status(run_id, "stopped")
         raise

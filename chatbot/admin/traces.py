@@ -1,6 +1,6 @@
 """What runs and evaluations keep of a conversation beside its dataset items, to be deleted with it.
 
-An evaluation keeps prompts and replies for paired tests, and a run keeps the sample that it shows at each look. Both are
+An evaluation keeps prompts and replies for paired tests, a run keeps the sample that it shows at each look. Both are
 found by their text: a prompt that is word for word one of those forgotten goes with all that was answered to it.
 """
 

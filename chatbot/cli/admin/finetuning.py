@@ -64,11 +64,17 @@ def finetune(
       chatbot admin finetune talks --plan
       chatbot admin finetune talks --from champion
       chatbot admin finetune talks --resume 01a2
-      accelerate launch --num_processes 2 -m chatbot admin finetune talks
+      accelerate launch --multi_gpu --num_processes 2 -m chatbot admin finetune talks
+      (on CPUs too, with the variable ACCELERATE_USE_CPU=true)
     """
     from chatbot.admin.finetuning import choose_lesson, plan_finetuning
+    from chatbot.admin.joining import count_launched, is_first, join
     from chatbot.cli.admin.planning import describe_plan
+    from chatbot.config import find_home
 
+    if count_launched() > 1 and not is_first():
+        join(find_home())
+        return
     with open_log() as log:
         if resume:
             _tell_end(_resume(log, name, resume), as_json)
@@ -85,6 +91,7 @@ def finetune(
             base_dtype="float32" if exact else "auto",
             quantize=quantize,
             seed=seed,
+            accumulation=count_launched(),
         )
         if only_plan:
             with show_work("making one step"):

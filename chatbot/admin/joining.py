@@ -1,0 +1,81 @@
+"""The same command in several processes: `accelerate launch … -m chatbot admin finetune NAME`.
+
+Each process is the whole program with its rank in the environment, and only the first may write rows or choose the run.
+It tells the others by a small file beside the runs, named after the launcher that all of them are children of; they
+read the run's own folder and train along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chatbot.config import Home
+from chatbot.errors import LearningError
+from chatbot.files import make_private_folder, write_file
+
+_PATIENCE = 600.0  # seconds that the others wait for the first
+
+
+def count_launched() -> int:
+    """How many processes the launcher started; 1 without one."""
+    number = os.environ.get("WORLD_SIZE", "1")
+    return int(number) if number.isdecimal() and int(number) > 0 else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def announce(home: Home, run_id: str, *, resume: bool) -> Iterator[None]:
+    """Tells the other processes, while the run lasts, which run they take part in."""
+    if count_launched() < 2:
+        yield
+        return
+    path = _find_place(home)
+    make_private_folder(path.parent)
+    write_file(path, json.dumps({"run": run_id, "resume": resume}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def join(home: Home) -> None:
+    """Takes part in the run that the first process announces. Raises LearningError if none is announced in time, or
+    as the training does."""
+    from chatbot.admin.training.job import CONFIG, read_job
+    from chatbot.admin.training.run import run_job
+
+    path, end = _find_place(home), time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        told = _read(path)
+        if told is not None:
+            folder = home.runs / str(told["run"])
+            if (folder / CONFIG).is_file():
+                run_job(read_job(folder), folder, folder, resume=bool(told["resume"]))
+                return
+        time.sleep(0.1)
+    raise LearningError("The first of the launched processes began no run.", hint="Its words tell why.")
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and "run" in told and "resume" in told else None
+
+
+def _find_place(home: Home) -> Path:
+    """Named after the launcher, by its number and when it was started: a number alone comes again."""
+    import psutil  # type: ignore[import-untyped]  # it ships no types
+
+    launcher = psutil.Process(os.getppid())
+    return home.runs / f".launch-{launcher.pid}-{launcher.create_time():.2f}"
