@@ -69,8 +69,8 @@ class Filters:
         typer.Option(
             "--text",
             metavar="WORDS",
-            help="In which a message (in the review: the reply) holds these words; dates, ratings and so on are then of "
-            "that one.",
+            help="In which a message (in the review: the reply) holds these words; dates, ratings and so on are then "
+            "of that one.",
         ),
     ] = None
     conversation: Annotated[
