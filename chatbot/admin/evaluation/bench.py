@@ -173,6 +173,12 @@ class Bench:
         return padded.to(self.device), mask.to(self.device)
 
     @contextmanager
+    def use(self, name: str) -> Iterator[Any]:
+        """The model of transformers with the adapter `name`, or none, for whoever measures by other means."""
+        with self._chosen(name):
+            yield self._model.get_base_model() if self._keys else self._model
+
+    @contextmanager
     def _chosen(self, name: str) -> Iterator[None]:
         """With the adapter `name`, or none if there is none of that name."""
         off: AbstractContextManager[Any] = nullcontext()

@@ -18,6 +18,7 @@ from chatbot.admin.datasets.freezing import open_version
 from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem
 from chatbot.admin.evaluation.bench import Answer, Bench
 from chatbot.admin.evaluation.gate import FEWEST, Data, decide
+from chatbot.admin.evaluation.harness import is_task, list_tasks, measure_task
 from chatbot.admin.evaluation.measuring import (
     CANDIDATE,
     CHAMPION,
@@ -116,8 +117,12 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
     )
 
 
-def evaluate(store: Store, pairing: Pairing, *, limits: Limits, on_progress: OnProgress) -> Report:
-    """Measures both models and records what came of it. Raises PromotionRefused if nothing is held out."""
+def evaluate(
+    store: Store, pairing: Pairing, *, limits: Limits, on_progress: OnProgress, more: Sequence[str] = ()
+) -> Report:
+    """Measures both models and records what came of it. `more` are further suites: files of our own form, or tasks of
+    lm-evaluation-harness; they are told, and decide nothing. Raises PromotionRefused if nothing is held out,
+    InvalidInput for a suite that cannot be read."""
     if not pairing.items:
         raise PromotionRefused(
             f"{pairing.dataset} holds nothing out, so nothing can be said about {pairing.candidate.name}.",
@@ -126,7 +131,7 @@ def evaluate(store: Store, pairing: Pairing, *, limits: Limits, on_progress: OnP
     begun = time.monotonic()
     template = pairing.base.load_template()
     bench = Bench(pairing.base, pairing.adapters, template)
-    suites = [load_suite(name) for name in SUITES]
+    suites = [load_suite(name) for name in (*SUITES, *(one for one in more if not is_task(one)))]
     questions = list_questions(pairing.items)
     measures, primary = _measure_gain(bench, template, pairing.items, on_progress)
     if pairing.general:
@@ -137,6 +142,8 @@ def evaluate(store: Store, pairing: Pairing, *, limits: Limits, on_progress: OnP
         count = 2 * sum(1 + len(item.wrong) for item in suite.items)
         measure, chosen[suite.name] = compare_choices(bench, template, suite, _step(on_progress, suite.name, count))
         measures.append(measure)
+    for task in list_tasks(more):
+        measures += measure_task(bench, pairing.base, task, _step(on_progress, f"lm-eval {task}", 2))
     fit = measure_fit(bench, template, questions, _step(on_progress, "fit of the data", 2 * len(questions)))
     asked = questions[: limits.replies]
     answers = _ask(bench, template, asked, limits, on_progress)

@@ -85,8 +85,8 @@ def compare_pairs(
         margins[side] = [b.nats - a.nats for a, b in zip(first, second, strict=True)]
     right = {side: [float(margin > 0) for margin in margins[side]] for side in margins}
     return [
-        _paired("held-out", "margin", margins[CANDIDATE], margins[CHAMPION], "higher", unit="nats"),
-        _paired("held-out", "preferred", right[CANDIDATE], right[CHAMPION], "higher"),
+        pair_scores("held-out", "margin", margins[CANDIDATE], margins[CHAMPION], "higher", unit="nats"),
+        pair_scores("held-out", "preferred", right[CANDIDATE], right[CHAMPION], "higher"),
     ]
 
 
@@ -100,7 +100,7 @@ def compare_labels(
         side: [-sign * loss.nats for sign, loss in zip(signs, bench.losses(side, rows, on_progress), strict=True)]
         for side in (CANDIDATE, CHAMPION)
     }
-    return [_paired("held-out", "margin", lean[CANDIDATE], lean[CHAMPION], "higher", unit="nats")]
+    return [pair_scores("held-out", "margin", lean[CANDIDATE], lean[CHAMPION], "higher", unit="nats")]
 
 
 def compare_choices(
@@ -124,7 +124,7 @@ def compare_choices(
             (item.prompt, answers[best[place]], answers[best[place]] == item.right)
             for place, item in enumerate(suite.items)
         ]
-    return _paired(suite.name, "accuracy", right[CANDIDATE], right[CHAMPION], "higher"), said
+    return pair_scores(suite.name, "accuracy", right[CANDIDATE], right[CHAMPION], "higher"), said
 
 
 def measure_fit(
@@ -149,7 +149,7 @@ def compare_replies(questions: Sequence[Question], own: Sequence[Answer], other:
     def pair(metric: str, score: Callable[[Answer, str], float], better: Direction, unit: str = "") -> Measure:
         first = [score(reply, reference) for reply, reference in zip(own, references, strict=True)]
         second = [score(reply, reference) for reply, reference in zip(other, references, strict=True)]
-        return _paired("replies", metric, first, second, better, unit=unit)
+        return pair_scores("replies", metric, first, second, better, unit=unit)
 
     chrf = _load_chrf()
     speeds = [
@@ -195,7 +195,7 @@ def _load_chrf() -> Callable[[str, str], float]:
     return lambda text, reference: float(metric.sentence_score(text, [reference]).score)
 
 
-def _paired(
+def pair_scores(
     suite: str, metric: str, own: Sequence[float], other: Sequence[float], better: Direction, *, unit: str = ""
 ) -> Measure:
     interval = mean_interval([a - b for a, b in zip(own, other, strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,10 @@ def evaluate(
     replies: Annotated[
         int, typer.Option("--replies", min=1, metavar="N", help="Held-out prompts that both answer.")
     ] = 32,
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", metavar="SUITE", help="One more: lm-eval:TASK, or a JSONL file; repeatable."),
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown too.")
     ] = None,
@@ -47,9 +52,10 @@ def evaluate(
     \b
       chatbot admin evaluate candidate
       chatbot admin evaluate talks-2 --against talks-1 --html report.html
+      chatbot admin evaluate --suite lm-eval:arc_easy --suite lm-eval:./my_task.yaml
     """
     with open_log() as log:
-        report = _evaluate(log, model, against, replies)
+        report = _evaluate(log, model, against, replies, suites or ())
         _show(report, markdown, html, as_json)
 
 
@@ -171,7 +177,7 @@ def _build_again(log: Log, name: str) -> None:
     tell(f"{folder.title}: {rows}.")
 
 
-def _evaluate(log: Log, model: str, against: str, replies: int) -> Report:
+def _evaluate(log: Log, model: str, against: str, replies: int, suites: Sequence[str] = ()) -> Report:
     from chatbot.admin.evaluation.comparing import Limits, pair
     from chatbot.admin.evaluation.comparing import evaluate as compare
     from chatbot.admin.promotion import resolve_name
@@ -180,7 +186,7 @@ def _evaluate(log: Log, model: str, against: str, replies: int) -> Report:
     candidate, other = (resolve_name(log.store, log.settings, name) for name in (model, against))
     pairing = pair(log.store, log.home, candidate, against=other, limits=limits)
     with _Bars() as bars:
-        return compare(log.store, pairing, limits=limits, on_progress=bars.hear)
+        return compare(log.store, pairing, limits=limits, on_progress=bars.hear, more=suites)
 
 
 def _show(report: Report, markdown: Path | None, html: Path | None, as_json: bool) -> None:

@@ -1,0 +1,100 @@
+"""Tasks of lm-evaluation-harness: paired by document, and no code out of a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from chatbot.admin.evaluation.bench import Bench
+from chatbot.admin.evaluation.harness import _pair, list_tasks, measure_task
+from chatbot.errors import InvalidInput
+from chatbot.models.library import ModelLibrary
+from tests.admin.training.samples import build_tiny
+from tests.models.tiny_adapters import add_adapter
+
+INSTALLED = importlib.util.find_spec("lm_eval") is not None
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ModelLibrary:
+    library = ModelLibrary(tmp_path_factory.mktemp("models"))
+    build_tiny(library.folder / "tiny")
+    add_adapter(library, "tiny", "tiny-1", tmp_path_factory.mktemp("saved"), size=0.5)
+    return library
+
+
+def make_bench(library: ModelLibrary) -> Bench:
+    base = library.find("tiny")
+    return Bench(base, {"candidate": library.find("tiny-1").path}, base.load_template())
+
+
+def write_task(folder: Path) -> Path:
+    data = folder / "data.jsonl"
+    rows = [{"q": f"The sky is {n}", "choices": ["blue", "air", "light"], "gold": n % 3} for n in range(6)]
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    path = folder / "sky.yaml"
+    path.write_text(
+        f"""task: sky
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{q}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: gold
+metric_list:
+  - metric: acc
+    higher_is_better: true
+"""
+    )
+    return path
+
+
+def test_tasks_are_told_from_files() -> None:
+    assert list_tasks(["lm-eval:arc_easy", "mine.jsonl"]) == ["arc_easy"]
+
+
+def test_samples_are_paired_by_document_in_any_order() -> None:
+    def sample(number: int, score: float) -> dict[str, object]:
+        return {"doc_id": number, "doc_hash": str(number), "acc": score, "said": "x"}
+
+    samples = {
+        "candidate": [sample(n, float(n == 1)) for n in range(4)],
+        "champion": [sample(n, float(n != 1)) for n in reversed(range(5))],
+    }
+    (measure,) = _pair("lm-eval:sky", samples, {"acc": "higher", "said": "higher"})
+    assert (measure.n, measure.candidate, measure.champion) == (4, 0.25, 0.75)
+    with pytest.raises(InvalidInput, match="nothing can be paired"):
+        _pair("lm-eval:sky", samples, {"f1": "higher"})
+
+
+@pytest.mark.skipif(INSTALLED, reason="it is installed")
+def test_without_the_extra_the_command_says_how_to_get_it(library: ModelLibrary) -> None:
+    with pytest.raises(InvalidInput, match="not installed"):
+        measure_task(make_bench(library), library.find("tiny"), "arc_easy", lambda _: None)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="lm-evaluation-harness is an extra")
+@pytest.mark.filterwarnings("ignore")
+def test_a_task_file_is_run_on_both_models(library: ModelLibrary, tmp_path: Path) -> None:
+    bench, base = make_bench(library), library.find("tiny")
+    heard: list[int] = []
+    (measure,) = measure_task(bench, base, str(write_task(tmp_path)), heard.append)
+    assert (measure.suite, measure.metric, measure.n, heard) == ("lm-eval:sky", "acc", 6, [1, 1])
+    with pytest.raises(InvalidInput, match="cannot be run"):
+        measure_task(bench, base, "nosuch", heard.append)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="lm-evaluation-harness is an extra")
+def test_a_task_file_with_code_is_refused(library: ModelLibrary, tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    path.write_text(path.read_text() + "process_docs: !function evil.run\n")
+    with pytest.raises(InvalidInput, match="!function"):
+        measure_task(make_bench(library), library.find("tiny"), str(path), lambda _: None)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        measure_task(make_bench(library), library.find("tiny"), str(tmp_path / "gone.yaml"), lambda _: None)
