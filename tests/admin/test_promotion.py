@@ -62,7 +62,7 @@ def store(home: Home) -> Iterator[Store]:
 
 def say(store: Store, value: float, *, candidate: str = "talks-2", champion: str = "tiny") -> None:
     ids = [store.model_versions.find(name).id for name in (candidate, champion)]
-    reasons = (("worse", "It forgets.", {}),) if value < 1 else ()
+    reasons: tuple[tuple[str, str, dict[str, object]], ...] = (("worse", "It forgets.", {}),) if value < 1 else ()
     scores = [Score(GATE, "1", "verdict", value, 0.0, None, 20, reasons)]
     store.evaluations.add(store.evaluations.new_id(), ids[0], ids[1], scores)
 
