@@ -69,9 +69,11 @@ def finetune(
     """
     from chatbot.admin.finetuning import choose_lesson, plan_finetuning
     from chatbot.admin.joining import count_launched, is_first, join
+    from chatbot.cli.admin.opening import let_threads_sleep
     from chatbot.cli.admin.planning import describe_plan
     from chatbot.config import find_home
 
+    let_threads_sleep()
     if count_launched() > 1 and not is_first():
         join(find_home())
         return

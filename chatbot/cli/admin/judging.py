@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chatbot.cli.admin.opening import let_threads_sleep
 from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import find_width, print_json, print_text, tell
@@ -54,6 +55,7 @@ def evaluate(
       chatbot admin evaluate talks-2 --against talks-1 --html report.html
       chatbot admin evaluate --suite lm-eval:arc_easy --suite lm-eval:./my_task.yaml
     """
+    let_threads_sleep()
     with open_log() as log:
         report = _evaluate(log, model, against, replies, suites or ())
         _show(report, markdown, html, as_json)
@@ -136,6 +138,7 @@ def cycle(
     from chatbot.cli.admin.finetuning import make_config, run
     from chatbot.dialogue.opening import open_engine
 
+    let_threads_sleep()
     with open_log() as log:
         if rebuild:
             _build_again(log, name)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chatbot.cli.logs.finding import Log
     from chatbot.models.library import ModelFolder
     from chatbot.models.template import ChatTemplate
+
+
+def let_threads_sleep() -> None:
+    """Has torch's threads sleep while they wait for each other, as in the engine: beside another busy process, spinning
+    ones cost ten times the time. To be called before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def open_base(log: Log, name: str = "") -> tuple[ModelFolder, ChatTemplate]:
