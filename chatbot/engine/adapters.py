@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional
 
 from chatbot.errors import ModelDamaged, OutOfMemory
-from chatbot.models.adapters import ADAPTER_WEIGHTS, LowRank, read_adapter_config, read_adapter_weights
+from chatbot.models.adapters import LowRank, read_adapter_config, read_adapter_weights
+from chatbot.models.manifest import ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from chatbot.engine.loading import LoadedModel

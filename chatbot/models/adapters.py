@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from chatbot.errors import ModelDamaged, ModelRefused
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     import torch
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_FILES = frozenset({ADAPTER_CONFIG, ADAPTER_WEIGHTS})
 _MAX_CONFIG = 1 << 20  # bytes
 _KEY = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]{1,400})\.lora_(?P<matrix>[AB])\.weight")
 _OFF: tuple[Any, ...] = (None, False, "", [], {})

@@ -14,13 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import InvalidInput
 from chatbot.files import new_folder
-from chatbot.models.adapters import (
-    ADAPTER_FILES,
-    ADAPTER_WEIGHTS,
-    read_adapter_config,
-    read_adapter_weights,
-)
+from chatbot.models.adapters import read_adapter_config, read_adapter_weights
 from chatbot.models.installation import check_space, explain_disk
+from chatbot.models.manifest import ADAPTER_FILES, ADAPTER_WEIGHTS
 from chatbot.models.merging import Comparison, merge_adapter
 from chatbot.models.progress import Reporter, SilentReporter, report_step
 

@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 
 from chatbot.errors import InvalidInput, ModelError, ModelRefused
 from chatbot.files import hash_file, make_private_folder, new_folder, restore_folders, write_file
-from chatbot.models.adapters import ADAPTER_FILES, read_adapter_config, read_adapter_weights
+from chatbot.models.adapters import read_adapter_config, read_adapter_weights
 from chatbot.models.inspection import inspect_folder
 from chatbot.models.library import ModelFolder, ModelLibrary
-from chatbot.models.manifest import MANIFEST, FileRecord, Manifest, check_name
+from chatbot.models.manifest import ADAPTER_FILES, MANIFEST, FileRecord, Manifest, check_name
 from chatbot.models.progress import Reporter, SilentReporter
 
 LOCK = ".lock"

@@ -22,8 +22,7 @@ from pathlib import Path
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelError, ModelNotFound
 from chatbot.files import hash_file, sync_folder
-from chatbot.models.adapters import ADAPTER_FILES
-from chatbot.models.manifest import MANIFEST, Manifest, ModelKind, check_name, read_manifest
+from chatbot.models.manifest import ADAPTER_FILES, MANIFEST, Manifest, ModelKind, check_name, read_manifest
 from chatbot.models.template import ChatTemplate
 from chatbot.text import printable_line
 

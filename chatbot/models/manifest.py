@@ -30,6 +30,9 @@ from chatbot.errors import InvalidInput, ModelDamaged
 from chatbot.text import printable_line
 
 MANIFEST = "manifest.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_FILES = frozenset({ADAPTER_CONFIG, ADAPTER_WEIGHTS})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _MAX_MANIFEST = 4 << 20  # bytes
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import ChatbotError, ModelDamaged, ModelError, ModelRefused
 from chatbot.files import write_file
-from chatbot.models.adapters import ADAPTER_WEIGHTS, read_adapter_config, read_adapter_weights
+from chatbot.models.adapters import read_adapter_config, read_adapter_weights
+from chatbot.models.manifest import ADAPTER_WEIGHTS
 from chatbot.models.progress import Reporter, report_step
 from chatbot.models.template import ChatMessage
 from chatbot.text import printable_line

@@ -16,10 +16,9 @@ from chatbot.config import EngineSettings
 from chatbot.engine.protocol import Finished, GenerationRequest, Sampling
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.errors import ModelDamaged, ModelError, ModelNotFound
-from chatbot.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chatbot.models.installation import install_adapter
 from chatbot.models.library import ModelFolder, ModelLibrary
-from chatbot.models.manifest import MANIFEST
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST
 from chatbot.models.template import ChatMessage, ChatTemplate
 from tests.models.tiny_adapters import add_adapter, reload_with_peft
 

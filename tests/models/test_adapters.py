@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelError, ModelNotFound, ModelRefused
-from chatbot.models.adapters import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    read_adapter_config,
-    read_adapter_weights,
-)
+from chatbot.models.adapters import read_adapter_config, read_adapter_weights
 from chatbot.models.add import add_model
 from chatbot.models.installation import install_adapter
 from chatbot.models.library import ModelLibrary
-from chatbot.models.manifest import MANIFEST, Manifest
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST, Manifest
 from chatbot.models.template import ChatMessage
 from tests.models.tiny_adapters import add_adapter, save_adapter
 from tests.models.tiny_models import Notes, build_folder

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from chatbot.errors import InvalidInput, ModelDamaged, ModelRefused
-from chatbot.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chatbot.models.add import add_model
 from chatbot.models.exporting import export_adapter
 from chatbot.models.library import ModelLibrary
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tests.models.tiny_adapters import add_adapter, reload_with_peft
 from tests.models.tiny_models import Notes, build_folder
 
