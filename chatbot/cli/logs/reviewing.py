@@ -10,7 +10,7 @@ import typer
 from chatbot.cli.logs.describing import DECISIONS, message_to_json, name_author, shorten
 from chatbot.cli.logs.filters import Filters, with_filters
 from chatbot.cli.logs.finding import Log, find_replies, open_log
-from chatbot.cli.logs.options import AsJson, Limit, Offset, Yes
+from chatbot.cli.logs.options import AsJson, Offset, Yes
 from chatbot.cli.logs.printing import confirm, count_of, lay_out, print_json, print_text, tell
 from chatbot.cli.logs.texts import check_text
 from chatbot.cli.logs.waiting import show_bar
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chatbot.store.records import Message
 
 Decision = Literal["approve", "reject", "withdraw"]
+_SHOWN = 10
+_MOST = 1_000_000_000
 
 
 @with_filters()
@@ -38,7 +40,9 @@ def review(
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")] = "",
     yes: Yes = False,
     asked: Filters,
-    limit: Limit = 10,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, max=_MOST, metavar="N", help="Show at most so many; else 10.")
+    ] = None,
     offset: Offset = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -64,6 +68,9 @@ def review(
         raise typer.BadParameter("Say what to do with them: --approve, --reject or --withdraw.")
     if identifiers and (every or not asked.is_empty):
         raise typer.BadParameter("Give IDs or filters, not both.")
+    if chosen and (limit is not None or offset):
+        # A person who gives them means to decide about few: to decide about all would be the worst answer.
+        raise typer.BadParameter("--limit and --offset are for looking; a decision is about all that is meant.")
     if withdraw and not identifiers:
         raise typer.BadParameter("--withdraw needs the IDs of replies.")
     if chosen and not identifiers and asked.is_empty and not every:
@@ -72,7 +79,7 @@ def review(
     with open_log() as log:
         reviewer = Reviewer(log.store, author=log.author, wanted=log.settings.review.wanted)
         if not chosen:
-            _show_queue(log, reviewer, asked.resolve(log.store), limit, offset, as_json)
+            _show_queue(log, reviewer, asked.resolve(log.store), limit or _SHOWN, offset, as_json)
             return
         if identifiers:
             done = _decide_these(log, find_replies(log.store, identifiers), chosen[0], note, yes)

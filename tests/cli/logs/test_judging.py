@@ -124,6 +124,8 @@ def test_without_a_terminal_a_decision_needs_yes(log: Store) -> None:
         ["--approve", PAN, "--all"],
         ["--approve"],  # everything is meant only if it is said
         ["--reject"],
+        ["--approve", "--all", "--limit", "3"],  # whoever gives it means few, and all would be decided about
+        ["--reject", "--rating", "down", "--offset", "3"],
     ],
 )
 def test_contradictions_are_wrong_usage(log: Store, arguments: list[str]) -> None:
