@@ -12,14 +12,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chatbot.admin.versions import find_version
 from chatbot.config import Home, Settings
 from chatbot.engine.protocol import Engine, Finished, GenerationRequest, Sampling
-from chatbot.errors import ChatbotError, InvalidInput, NotFound, PromotionRefused
+from chatbot.errors import ChatbotError, InvalidInput, ModelError, NotFound, PromotionRefused
 from chatbot.models.library import ModelLibrary
 from chatbot.models.template import ChatMessage
 from chatbot.store.aliases import AliasName
 from chatbot.store.database import Store
 from chatbot.store.evaluations import GateDecision
+from chatbot.store.model_versions import ModelVersion
 
 _SMOKE = (ChatMessage("system", ""), ChatMessage("user", "Hello! Who are you?"))
 _SMOKE_TOKENS = 24
@@ -54,12 +56,12 @@ def resolve_name(store: Store, settings: Settings, name: str) -> str:
     return found
 
 
-def read_gate(store: Store, settings: Settings, name: str) -> GateDecision | None:
+def read_gate(store: Store, home: Home, settings: Settings, name: str) -> GateDecision | None:
     """The gate's newest word on the model version `name` against what answers now; None if they were not compared."""
     candidate = store.model_versions.find(name)
     try:
-        champion = store.model_versions.find(find_champion(store, settings))
-    except NotFound:
+        champion = find_version(store, ModelLibrary(home.models).find(find_champion(store, settings)))
+    except (NotFound, ModelError):
         return None
     return store.evaluations.decision(candidate.id, champion.id)
 
@@ -86,29 +88,40 @@ def promote(
     champion = find_champion(store, settings)
     if name == champion:
         raise PromotionRefused(f"{name} answers already.")
-    version = store.model_versions.find(name)
-    decision = read_gate(store, settings, name)
+    version = find_version(store, library.find_verified(name))
+    answering = find_version(store, library.find(champion))
+    decision = store.evaluations.decision(version.id, answering.id)
     if not force:
         _check_gate(decision, name, champion)
-    library.find_verified(name)
-    fallback = library.find(champion)
-    fallback_id = store.model_versions.find_or_add_base(
-        champion, sha256=fallback.sha256, template_sha=fallback.template_sha, path=str(fallback.path)
-    )
+        _check_memory(store, version)
     smoke = asyncio.run(_try_out(open_engine, name))
     why = reason.strip() or f"the gate said better in the evaluation {decision.evaluation if decision else ''}"
-    store.aliases.promote(version.id, fallback_id=fallback_id, author=author, reason=f"forced: {why}" if force else why)
+    # A base model that was fetched anew since it was promoted has another row than the alias.
+    over = store.aliases.get("champion") if store.model_versions.champion() == champion else None
+    store.aliases.promote(
+        version.id, over=over or answering.id, author=author, reason=f"forced: {why}" if force else why
+    )
     return Promoted(champion, name, smoke)
 
 
 def roll_back(store: Store, home: Home, settings: Settings, *, author: str, reason: str = "") -> Promoted:
     """Lets the previous model answer again. What it is, is checked first: there must be something to go back to.
-    Raises NotFound, ModelError."""
+    Raises NotFound, ModelError, PromotionRefused if the aliases are moved meanwhile."""
     left = find_champion(store, settings)
     previous = resolve_name(store, settings, "previous")
-    ModelLibrary(home.models).find_verified(previous)
-    store.aliases.roll_back(author=author, reason=reason.strip() or "rolled back")
+    version = find_version(store, ModelLibrary(home.models).find_verified(previous))
+    to = store.aliases.get("previous") or version.id
+    store.aliases.roll_back(to=to, author=author, reason=reason.strip() or "rolled back")
     return Promoted(left, previous, "")
+
+
+def _check_memory(store: Store, version: ModelVersion) -> None:
+    forgotten = store.lineage.stale().get(version.id)
+    if forgotten:
+        raise PromotionRefused(
+            f"{version.name} learnt what was since forgotten, in {', '.join(forgotten)}, and may say it.",
+            hint='Train it anew; `--force --reason "…"` promotes it all the same.',
+        )
 
 
 def _check_gate(decision: GateDecision | None, name: str, champion: str) -> None:

@@ -118,12 +118,16 @@ def _check_model(home: Home, settings: Settings) -> Finding:
         from chatbot.config import hide_password
 
         return Finding("model", "ok", f"{settings.model}, asked of {hide_password(settings.engine.url)}")
+    from chatbot.dialogue.opening import read_champion
     from chatbot.models.library import ModelLibrary
 
     library = ModelLibrary(home.models)
-    library.verify(settings.model)
-    folder = library.find(settings.model)
-    return Finding("model", "ok", f"{folder.name}: every file as its manifest says, window {folder.context} tokens")
+    # What was promoted answers, and the model of the settings wherever nothing was.
+    names = dict.fromkeys(name for name in (read_champion(settings, home), settings.model) if name)
+    for name in names:
+        library.verify(name)
+    window = library.find(next(iter(names))).context
+    return Finding("model", "ok", f"{', '.join(names)}: every file as its manifest says, window {window} tokens")
 
 
 def _check_personas(home: Home, settings: Settings) -> Finding:

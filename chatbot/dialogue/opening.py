@@ -20,7 +20,7 @@ def open_engine(settings: Settings, home: Home) -> Engine:
 def open_manager(settings: Settings, home: Home, *, in_memory: bool = False, model: str = "") -> Manager:
     """`in_memory` keeps nothing once the manager is closed, but what was promoted answers there too; `model` answers
     every turn, whatever is promoted. Raises StoreError, ConfigError."""
-    if in_memory and (champion := _read_champion(settings, home)):
+    if in_memory and (champion := read_champion(settings, home)):
         settings = settings.model_copy(update={"model": champion})
     store = Store.in_memory() if in_memory else open_upgraded(home.database_url(settings))
     try:
@@ -30,7 +30,7 @@ def open_manager(settings: Settings, home: Home, *, in_memory: bool = False, mod
         raise
 
 
-def _read_champion(settings: Settings, home: Home) -> str | None:
+def read_champion(settings: Settings, home: Home) -> str | None:
     """The name of what was promoted, if there is a database that can tell; none is made or changed."""
     try:
         with Store.open(home.database_url(settings)) as store:

@@ -6,6 +6,7 @@ from what was understood of it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -13,15 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.errors import InvalidInput
-from chatbot.files import new_folder
+from chatbot.files import new_folder, write_file
 from chatbot.models.adapters import read_adapter_config, read_adapter_weights
 from chatbot.models.installation import check_space, explain_disk
-from chatbot.models.manifest import ADAPTER_FILES, ADAPTER_WEIGHTS
+from chatbot.models.manifest import ADAPTER_WEIGHTS
 from chatbot.models.merging import Comparison, merge_adapter
 from chatbot.models.progress import Reporter, SilentReporter, report_step
 
 if TYPE_CHECKING:
     from chatbot.models.library import ModelFolder, ModelLibrary
+
+_MARK = "export.json"
+"""In each export: what it is of, and the sign that a later one may replace it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ def export_adapter(
         else:
             comparison = None
             _write_plain(folder, folder.base, place)
+        _write_mark(folder, folder.base, place)
         size = sum(path.stat().st_size for path in place.iterdir())
     return Export(name, target, merged, size, comparison)
 
@@ -94,11 +99,27 @@ def _check_target(library: ModelLibrary, target: Path, force: bool) -> None:
         raise InvalidInput(f"{target} exists and is no folder.")
     if not force:
         raise InvalidInput(f"{target} exists already.", hint="Choose another folder, or replace it with --force.")
-    inside = {path.name for path in target.iterdir()}
-    merged = "config.json" in inside and any(name.endswith(".safetensors") for name in inside)
-    ours = inside >= ADAPTER_FILES or merged
-    if inside and (not ours or any(not path.is_file() or path.is_symlink() for path in target.iterdir())):
-        raise InvalidInput(f"{target} holds other things than an export, and is not replaced.")
+    inside = list(target.iterdir())
+    if inside and (not _is_export(target) or any(not path.is_file() or path.is_symlink() for path in inside)):
+        raise InvalidInput(
+            f"{target} holds other things than an export, and is not replaced.",
+            hint="Choose another folder, or delete this one yourself.",
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether an export wrote it: the files of any other model look the same."""
+    try:
+        told = json.loads((folder / _MARK).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and told.get("exported_by") == "chatbot"
+
+
+def _write_mark(folder: ModelFolder, base: ModelFolder, place: Path) -> None:
+    told = {"exported_by": "chatbot", "model": folder.name, "sha256": folder.sha256}
+    told |= {"base": base.name, "base_sha256": base.sha256}
+    write_file(place / _MARK, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_plain(folder: ModelFolder, base: ModelFolder, place: Path) -> None:
@@ -118,5 +139,6 @@ def _write_plain(folder: ModelFolder, base: ModelFolder, place: Path) -> None:
         revision=base.manifest.revision or None if hub else None,
         inference_mode=True,
     )
+    said.target_modules = sorted(config.target_modules)  # peft keeps a set, whose order differs with each process
     said.save_pretrained(str(place))
     shutil.copyfile(folder.path / ADAPTER_WEIGHTS, place / ADAPTER_WEIGHTS)

@@ -25,7 +25,7 @@ from chatbot.models.adapters import read_adapter_config, read_adapter_weights
 from chatbot.models.inspection import inspect_folder
 from chatbot.models.library import ModelFolder, ModelLibrary
 from chatbot.models.manifest import ADAPTER_FILES, MANIFEST, FileRecord, Manifest, check_name
-from chatbot.models.progress import Reporter, SilentReporter
+from chatbot.models.progress import Reporter
 
 LOCK = ".lock"
 DOWNLOADS = ".downloads"
@@ -77,49 +77,66 @@ def install_model(library: ModelLibrary, name: str, fill: Callable[[Path], Origi
 
 
 def install_adapter(
-    library: ModelLibrary,
-    name: str,
+    library: ModelLibrary, name: str, folder: Path, *, base: ModelFolder, source: str, created: str = ""
+) -> ModelFolder:
+    """Takes in the adapter that peft saved in `folder`, trained on `base`. The caller holds the lock.
+
+    `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source` and
+    `created` are as in `write_adapter`. Raises InvalidInput if the name is taken, ModelDamaged, ModelRefused,
+    ModelNotFound, ModelError.
+    """
+    check_name(name)
+    if (library.folder / name).exists():
+        raise InvalidInput(f"There is a model {name} already.", hint="Choose another name, or remove it first.")
+
+    def check(place: Path, manifest: Manifest) -> None:
+        library.check_base(name, place, manifest)
+
+    with explain_disk(library.folder):
+        write_adapter(library.folder / name, folder, base=base, source=source, created=created, check=check)
+    return library.find(name)
+
+
+def write_adapter(
+    target: Path,
     folder: Path,
     *,
     base: ModelFolder,
     source: str,
     created: str = "",
-    reporter: Reporter | None = None,
-) -> ModelFolder:
-    """Takes in the adapter that peft saved in `folder`, trained on `base`; nothing but its two files is copied.
+    check: Callable[[Path, Manifest], None] = lambda _, __: None,
+) -> Manifest:
+    """Makes the folder `target` of the adapter that peft saved in `folder`, whole or not at all; nothing but its two
+    files is copied. Anywhere on the disk: `install_adapter` does it in the library.
 
-    `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source` is
-    such as run:<id>; `created` is now unless it is given. Raises InvalidInput if the name is taken, ModelDamaged,
-    ModelRefused, ModelNotFound, ModelError.
+    `source` is such as run:<id>; `created` is now unless it is given. `check` sees all but the name before it counts.
+    Raises ModelDamaged, ModelRefused, OSError; FileExistsError if `target` is there.
     """
-    check_name(name)
     if base.base is not None:
-        raise ModelRefused(f"{base.name} is an adapter itself, and cannot be the base of {name}.")
-    tokenizer = next((file.sha256 for file in base.manifest.files if file.path == "tokenizer.json"), "")
-    with lock_library(library, reporter or SilentReporter()), explain_disk(library.folder):
-        if (library.folder / name).exists():
-            raise InvalidInput(f"There is a model {name} already.", hint="Choose another name, or remove it first.")
-        with new_folder(library.folder / name) as place:
-            for file in sorted(ADAPTER_FILES):
-                write_file(place / file, (folder / file).read_bytes())
-            config = read_adapter_config(place)
-            weights = read_adapter_weights(place, config)
-            own = {
-                "name": name,
-                "kind": "adapter",
-                "source": source,
-                "revision": "",
-                "base": base.name,
-                "base_sha256": base.sha256,
-                "tokenizer_sha256": tokenizer,
-                "parameters": sum(part.down.numel() + part.up.numel() for part in weights.values()),
-                "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
-                "files": tuple(_record(place / file) for file in sorted(ADAPTER_FILES)),
-            }
-            manifest = Manifest(**base.manifest.model_dump(exclude={"seal", *own}) | own)
-            write_file(place / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-            library.check_base(name, place, manifest)
-    return library.find(name)
+        raise ModelRefused(f"{base.name} is an adapter itself, and cannot be the base of {target.name}.")
+    with new_folder(target) as place:
+        for file in sorted(ADAPTER_FILES):
+            shutil.copyfile(folder / file, place / file)
+        config = read_adapter_config(place)
+        weights = read_adapter_weights(place, config)
+        own = {
+            "name": target.name,
+            "kind": "adapter",
+            "source": source,
+            "revision": "",
+            "base": base.name,
+            "base_sha256": base.sha256,
+            "tokenizer_sha256": next(
+                (file.sha256 for file in base.manifest.files if file.path == "tokenizer.json"), ""
+            ),
+            "parameters": sum(part.down.numel() + part.up.numel() for part in weights.values()),
+            "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": tuple(_record(place / file) for file in sorted(ADAPTER_FILES)),
+        }
+        manifest = Manifest(**base.manifest.model_dump(exclude={"seal", *own}) | own)
+        write_file(place / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+        check(place, manifest)
+    return manifest
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -7,13 +7,14 @@ half a promotion, and the journal can say why each model was ever in charge.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from chatbot.errors import NotFound
+from chatbot.errors import NotFound, PromotionRefused
 from chatbot.store.identifiers import IdentifierSource
 from chatbot.store.learning_tables import AliasEventRow, AliasRow, ModelVersionRow
 from chatbot.store.sessions import Database
@@ -54,33 +55,40 @@ class Aliases:
         with self._database.read() as connection:
             return {row.name: row.model for row in connection.execute(query)}
 
-    def nominate(self, version_id: str, *, author: str, reason: str) -> None:
-        """Makes a model version the candidate."""
-        with self._database.write() as connection:
-            self._move(connection, "candidate", version_id, author, reason)
+    def nominate(self, version_id: str, *, author: str, reason: str, connection: Connection | None = None) -> None:
+        """Makes a model version the candidate; with `connection` as a part of its transaction."""
+        with nullcontext(connection) if connection is not None else self._database.write() as writing:
+            self._move(writing, "candidate", version_id, author, reason)
 
-    def promote(self, version_id: str, *, fallback_id: str, author: str, reason: str) -> None:
-        """Makes a model version the champion, and the champion so far the previous one; `fallback_id` is what answered
-        while there was none. A candidate that is promoted is one no longer."""
+    def promote(self, version_id: str, *, over: str, author: str, reason: str) -> None:
+        """Makes a model version the champion, and `over`, which answered so far, the previous one. A candidate that is
+        promoted is one no longer. Raises PromotionRefused if something else was promoted meanwhile: whoever decided
+        had another pair of models before them."""
         with self._database.write() as connection:
-            champion = _read(connection, "champion") or fallback_id
-            if champion == version_id:
-                return
-            self._move(connection, "previous", champion, author, reason)
+            if _read(connection, "champion") not in (None, over):
+                raise PromotionRefused(
+                    "A model was promoted meanwhile, so nothing was changed.",
+                    hint="`chatbot admin journal` tells which; compare with that one.",
+                )
+            self._move(connection, "previous", over, author, reason)
             self._move(connection, "champion", version_id, author, reason)
             if _read(connection, "candidate") == version_id:
                 self._move(connection, "candidate", None, author, reason)
 
-    def roll_back(self, *, author: str, reason: str) -> str:
-        """Champion and previous change places: a second rollback undoes the first. Returns the id of the champion now.
-        Raises NotFound if there is nothing to go back to."""
+    def roll_back(self, *, to: str, author: str, reason: str) -> None:
+        """Champion and previous, which must be `to`, change places: a second rollback undoes the first. Raises NotFound
+        if there is nothing to go back to, PromotionRefused if the aliases were moved meanwhile."""
         with self._database.write() as connection:
             champion, previous = _read(connection, "champion"), _read(connection, "previous")
             if champion is None or previous is None:
                 raise NotFound("Nothing was promoted before, so there is nothing to roll back to.")
+            if previous != to:
+                raise PromotionRefused(
+                    "The models were moved meanwhile, so nothing was changed.",
+                    hint="`chatbot admin journal` tells how.",
+                )
             self._move(connection, "previous", champion, author, reason)
             self._move(connection, "champion", previous, author, reason)
-            return previous
 
     def journal(self, *, limit: int = 50) -> list[AliasEvent]:
         """The moves, newest first."""

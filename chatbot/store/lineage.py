@@ -26,6 +26,7 @@ from chatbot.store.learning_tables import (
     RunRow,
 )
 from chatbot.store.sessions import Database
+from chatbot.store.staleness import find_stale
 from chatbot.store.tables import ID_LENGTH, MessageRow
 
 _STEP = 500  # how many identifiers one query names
@@ -92,6 +93,8 @@ class Origin:
     """The messages that trained it, oldest first; only those of its own run."""
     replies: int
     promotions: tuple[Promotion, ...]
+    forgotten: tuple[str, ...] = ()
+    """The dataset versions that lost items since it, or what it was trained on from, learnt them: it is stale."""
 
 
 class Lineage:
@@ -110,6 +113,11 @@ class Lineage:
         with self._database.read() as connection:
             ids = connection.scalars(select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)).all()
             return find_descent(connection, ids, conversation_id)
+
+    def stale(self) -> dict[str, tuple[str, ...]]:
+        """By the id of each stale model version, the dataset versions that lost items after it had learnt them."""
+        with self._database.read() as connection:
+            return find_stale(connection)
 
     def find_model(self, name: str) -> list[str]:
         """The ids of the model versions of this name, or of NAME/NUMBER, newest first."""
@@ -157,6 +165,7 @@ class Lineage:
                 messages=tuple(sorted(set(connection.scalars(trained)))),
                 replies=connection.scalar(replies) or 0,
                 promotions=_read_promotions(connection, version_id),
+                forgotten=find_stale(connection).get(version_id, ()),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_what_was_not_measured_is_refused(store: Store, home: Home) -> None:
     say(store, 1.0, candidate="talks-2", champion="talks-1")
     with pytest.raises(PromotionRefused, match="was not compared with tiny"):
         promote(store, home, SETTINGS, name, open_engine=answers("Hi."), author="ada")
-    assert read_gate(store, SETTINGS, name) is None
+    assert read_gate(store, home, SETTINGS, name) is None
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(-1.0, "worse"), (0.0, "undecided")])
@@ -143,3 +144,47 @@ def test_without_anything_promoted_there_is_no_way_back(store: Store, home: Home
     with pytest.raises(NotFound, match="There is no previous"):
         roll_back(store, home, SETTINGS, author="ada")
     assert resolve_name(store, SETTINGS, "champion") == "tiny"
+
+
+def test_an_adapter_that_was_exchanged_is_not_promoted(store: Store, home: Home, models: Path, tmp_path: Path) -> None:
+    """A whole adapter, but not the one that was trained and measured under this name."""
+    say(store, 1.0)
+    kept = tmp_path / "kept"
+    (models / "talks-2").rename(kept)
+    try:
+        add_adapter(ModelLibrary(models), "tiny", "talks-2", tmp_path / "saved", seed=7)
+        with pytest.raises(ModelDamaged, match="not the talks-2 that was trained"):
+            promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    finally:
+        shutil.rmtree(models / "talks-2")
+        kept.rename(models / "talks-2")
+    assert store.model_versions.champion() is None
+
+
+def test_a_champion_that_changed_during_the_smoke_reply_is_not_overrun(store: Store, home: Home) -> None:
+    say(store, 1.0)
+    other = store.model_versions.find("talks-1").id
+    base = store.model_versions.find("tiny").id
+
+    class Meanwhile(ScriptedEngine):
+        async def close(self) -> None:
+            await super().close()
+            store.aliases.promote(other, over=base, author="bob", reason="first")
+
+    with pytest.raises(PromotionRefused, match="meanwhile"):
+        promote(store, home, SETTINGS, "talks-2", open_engine=lambda: Meanwhile([["Hi."]]), author="ada")
+    assert store.aliases.all() == {"champion": "talks-1", "previous": "tiny", "candidate": "talks-2"}
+
+
+def test_what_learnt_forgotten_words_is_promoted_only_with_a_reason(
+    store: Store, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(store, 1.0)
+    version = store.model_versions.find("talks-2").id
+    monkeypatch.setattr(store.lineage, "stale", lambda: {version: ("talks/1",)})
+    with pytest.raises(PromotionRefused, match="since forgotten, in talks/1"):
+        promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+    promote(
+        store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada", force=True, reason="None better"
+    )
+    assert store.model_versions.champion() == "talks-2"

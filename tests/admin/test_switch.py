@@ -54,12 +54,12 @@ async def test_the_alias_decides_at_each_turn(manager: Manager, tmp_path: Path) 
         template_sha=adapter.template_sha,
         tokenizer_sha=adapter.manifest.tokenizer_sha256,
     )
-    store.aliases.promote(version, fallback_id=base.id, author="ada", reason="better")
+    store.aliases.promote(version, over=base.id, author="ada", reason="better")
     second = await say(manager, first.conversation_id)
     assert second.model == "talks-1"
     assert [one.name for one in store.model_versions.list()] == ["talks-1", "tiny"], "it was registered already"
     fresh = await say(manager, None)
     assert fresh.content != first.content
-    store.aliases.roll_back(author="ada", reason="")
+    store.aliases.roll_back(to=base.id, author="ada", reason="")
     again = await say(manager, None)
     assert (again.model, again.content) == ("tiny", first.content)

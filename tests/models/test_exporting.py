@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def test_a_plain_export_is_what_peft_loads(library: ModelLibrary, base: str, tmp
 
     here = library.find(f"{base}-1")
     made = export_adapter(library, here.name, tmp_path / "out")
-    assert {path.name for path in made.path.iterdir()} == {ADAPTER_CONFIG, ADAPTER_WEIGHTS}
+    assert {path.name for path in made.path.iterdir()} == {ADAPTER_CONFIG, ADAPTER_WEIGHTS, "export.json"}
+    modules = json.loads((made.path / ADAPTER_CONFIG).read_bytes())["target_modules"]
+    assert modules == sorted(modules), "the same adapter is exported to the same bytes"
     assert (made.path / ADAPTER_WEIGHTS).read_bytes() == (here.path / ADAPTER_WEIGHTS).read_bytes()
     assert made.size == sum(path.stat().st_size for path in made.path.iterdir())
     said = json.loads((made.path / ADAPTER_CONFIG).read_text())
@@ -135,6 +138,11 @@ def test_nothing_of_others_is_overwritten(library: ModelLibrary, tmp_path: Path)
     (out / "letters").mkdir()
     with pytest.raises(InvalidInput, match="other things"):
         export_adapter(library, "float32-1", out, force=True)
+    model = tmp_path / "a-model-of-others"  # it has the files of an export, and none wrote it
+    shutil.copytree(library.find("float32").path, model)
+    with pytest.raises(InvalidInput, match="other things"):
+        export_adapter(library, "float32-1", model, force=True)
+    assert (model / "config.json").is_file()
     (tmp_path / "home-work").mkdir()
     (tmp_path / "home-work" / "thesis.txt").write_text("years")
     with pytest.raises(InvalidInput, match="other things"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatbot.errors import InvalidInput, NotFound
+from chatbot.errors import InvalidInput, NotFound, PromotionRefused
 from chatbot.store.database import Store
 
 
@@ -30,7 +30,7 @@ def test_a_promotion_moves_all_aliases_and_says_why(store: Store) -> None:
     base, adapter = add_base(store), add_adapter(store, "one")
     store.aliases.nominate(adapter, author="ada", reason="trained")
     assert store.model_versions.champion() is None
-    store.aliases.promote(adapter, fallback_id=base, author="ada", reason="better")
+    store.aliases.promote(adapter, over=base, author="ada", reason="better")
     assert store.model_versions.champion() == "one"
     assert store.aliases.all() == {"champion": "one", "previous": "base"}
     journal = store.aliases.journal()
@@ -46,21 +46,25 @@ def test_a_promotion_moves_all_aliases_and_says_why(store: Store) -> None:
 def test_a_second_rollback_undoes_the_first(store: Store) -> None:
     base, one, two = add_base(store), add_adapter(store, "one"), add_adapter(store, "two")
     with pytest.raises(NotFound):
-        store.aliases.roll_back(author="ada", reason="")
-    store.aliases.promote(one, fallback_id=base, author="ada", reason="")
-    store.aliases.promote(two, fallback_id=base, author="ada", reason="")
-    assert store.aliases.roll_back(author="ada", reason="rude") == one
+        store.aliases.roll_back(to=base, author="ada", reason="")
+    store.aliases.promote(one, over=base, author="ada", reason="")
+    store.aliases.promote(two, over=one, author="ada", reason="")
+    store.aliases.roll_back(to=one, author="ada", reason="rude")
     assert store.aliases.all() == {"champion": "one", "previous": "two"}
-    assert store.aliases.roll_back(author="ada", reason="") == two
+    store.aliases.roll_back(to=two, author="ada", reason="")
+    assert store.aliases.all() == {"champion": "two", "previous": "one"}
 
 
-def test_promoting_the_champion_again_changes_nothing(store: Store) -> None:
-    base, one = add_base(store), add_adapter(store, "one")
-    store.aliases.promote(one, fallback_id=base, author="ada", reason="")
+def test_what_was_decided_about_another_champion_changes_nothing(store: Store) -> None:
+    base, one, two = add_base(store), add_adapter(store, "one"), add_adapter(store, "two")
+    store.aliases.promote(one, over=base, author="ada", reason="")
     before = store.aliases.journal()
-    store.aliases.promote(one, fallback_id=base, author="ada", reason="")
+    with pytest.raises(PromotionRefused, match="meanwhile"):
+        store.aliases.promote(two, over=base, author="bob", reason="")
+    with pytest.raises(PromotionRefused, match="meanwhile"):
+        store.aliases.roll_back(to=two, author="bob", reason="")
     assert store.aliases.journal() == before
-    assert store.aliases.all()["previous"] == "base"
+    assert store.aliases.all() == {"champion": "one", "previous": "base"}
 
 
 def test_a_name_never_gets_other_weights(store: Store) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +17,9 @@ from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import find_width, print_json, print_text, tell
 from chatbot.cli.logs.texts import check_text
-from chatbot.cli.logs.waiting import Bar, show_bar
+from chatbot.cli.logs.waiting import StepBars, show_bar
+from chatbot.errors import DatasetDamaged, InvalidInput, PromotionRefused
+from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.admin.evaluation.records import Report
@@ -55,10 +60,15 @@ def evaluate(
       chatbot admin evaluate talks-2 --against talks-1 --html report.html
       chatbot admin evaluate --suite lm-eval:arc_easy --suite lm-eval:./my_task.yaml
     """
+    from chatbot.admin.evaluation.report import render_html, render_markdown
+
     let_threads_sleep()
+    _check_writable(markdown)
+    _check_writable(html)
     with open_log() as log:
         report = _evaluate(log, model, against, replies, suites or ())
-        _show(report, markdown, html, as_json)
+    files = {markdown: render_markdown, html: render_html}
+    _show(report, as_json, {path: render(report) for path, render in files.items() if path is not None})
 
 
 def promote(
@@ -145,10 +155,12 @@ def cycle(
         lesson = choose_lesson(log.store, log.home, name)
         done = run(log, lesson, make_config(lesson, None))
         report = _evaluate(log, done.model, "champion", 32)
-        _show(report, None, None, as_json)
+        _show(report, as_json)
         if report.verdict != "better":
-            tell(f"It stops at the gate: {done.model} is {report.verdict}. What answers stays as it is.")
-            raise typer.Exit(1)
+            raise PromotionRefused(
+                f"It stops at the gate: {done.model} is {report.verdict}, and what answers stays as it is.",
+                hint=f'`chatbot admin promote {done.model} --force --reason "…"` promotes it all the same.',
+            )
         opener = partial(open_engine, log.settings, log.home)
         moved = move(log.store, log.home, log.settings, done.model, open_engine=opener, author=log.author)
         tell(f"{moved.reached} answers now. `chatbot admin rollback` takes it back.")
@@ -156,6 +168,8 @@ def cycle(
 
 def _build_again(log: Log, name: str) -> None:
     from chatbot.admin.datasets.building import build
+    from chatbot.admin.datasets.folder import read_manifest
+    from chatbot.admin.datasets.freezing import version_folder
     from chatbot.admin.datasets.repeating import repeat_request
     from chatbot.cli.admin.opening import open_base
     from chatbot.dialogue.personas import Personas
@@ -173,9 +187,13 @@ def _build_again(log: Log, name: str) -> None:
         assert last is not None
         tell(f"{last.title} was built from files, so it is taken as it is.")
         return
-    model, template = open_base(log)
-    with show_bar("Building the dataset", 0, delay=0.5):
-        folder = build(log.store, log.home, template, model, request, lambda *_: None)
+    base = ""  # the model of the settings, or whatever the last version was built for
+    if last is not None:
+        with suppress(DatasetDamaged):
+            base = read_manifest(version_folder(log.home, last)).model
+    model, template = open_base(log, base)
+    with StepBars() as bars:
+        folder = build(log.store, log.home, template, model, request, bars.reach)
     rows = ", ".join(f"{folder.manifest.files[split].rows:,} {split}" for split in folder.manifest.files)
     tell(f"{folder.title}: {rows}.")
 
@@ -188,46 +206,32 @@ def _evaluate(log: Log, model: str, against: str, replies: int, suites: Sequence
     limits = Limits(replies=replies)
     candidate, other = (resolve_name(log.store, log.settings, name) for name in (model, against))
     pairing = pair(log.store, log.home, candidate, against=other, limits=limits)
-    with _Bars() as bars:
-        return compare(log.store, pairing, limits=limits, on_progress=bars.hear, more=suites)
+    with StepBars() as bars:
+        return compare(log.store, pairing, limits=limits, on_progress=bars.advance, more=suites)
 
 
-def _show(report: Report, markdown: Path | None, html: Path | None, as_json: bool) -> None:
-    from chatbot.admin.evaluation.report import render_html, render_markdown, to_json
+def _show(report: Report, as_json: bool, files: Mapping[Path, str] = MappingProxyType({})) -> None:
+    """Shown first: a disk that refuses a file must not cost the figures, which took minutes."""
+    from chatbot.admin.evaluation.report import to_json
     from chatbot.cli.admin.reporting import render_terminal
     from chatbot.files import write_file
 
-    if markdown:
-        write_file(markdown, render_markdown(report))
-    if html:
-        write_file(html, render_html(report))
     print_json(to_json(report)) if as_json else print_text(render_terminal(report, find_width()))
+    for path, text in files.items():
+        try:
+            write_file(path, text)
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be written: {error.strerror or error}.") from None
+        tell(f"The report is in {printable_line(str(path))}")
 
 
-class _Bars:
-    """A bar for each thing that is measured."""
-
-    def __init__(self) -> None:
-        self._title = ""
-        self._context: Any = None
-        self._bar: Bar | None = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def hear(self, title: str, count: int, total: int) -> None:
-        if title != self._title:
-            self._close()
-            self._title = title
-            self._context = show_bar(title.capitalize(), total, delay=0.5)
-            self._bar = self._context.__enter__()
-        if self._bar is not None:
-            self._bar.advance(count)
-
-    def _close(self) -> None:
-        if self._context is not None:
-            self._context.__exit__(None, None, None)
-            self._context = None
+def _check_writable(path: Path | None) -> None:
+    """Raises InvalidInput before the work rather than after it."""
+    if path is None:
+        return
+    place = next((one for one in (path, *path.absolute().parents) if one.exists()), path)
+    wrong = "is a folder" if path.is_dir() else ""
+    if not wrong and (not (place.is_dir() or place == path) or not os.access(place, os.W_OK)):
+        wrong = "cannot be written"
+    if wrong:
+        raise InvalidInput(f"{path} {wrong}.", hint="Name a file in a folder that you may write to.")

@@ -101,18 +101,27 @@ def list_models(as_json: AsJson = False) -> None:
     """
     with open_log() as log:
         found = log.store.model_versions.list()
-        aliases = _invert(log.store.aliases.all())
+        aliases, stale = _invert(log.store.aliases.all()), log.store.lineage.stale()
     if as_json:
-        print_json([{**_plain(one), "aliases": aliases.get(one.name, [])} for one in found])
+        told = [{**_plain(one), "aliases": aliases.get(one.name, []), "stale": stale.get(one.id, ())} for one in found]
+        print_json(told)
         return
     if not found:
         print_text("No model has answered or was trained yet.")
         return
     rows = [
-        [one.name, one.kind, ", ".join(aliases.get(one.name, [])) or "–", show_time(one.created), one.sha256[:12]]
+        [
+            one.name,
+            one.kind,
+            ", ".join([*aliases.get(one.name, []), *(["stale"] if one.id in stale else [])]) or "–",
+            show_time(one.created),
+            one.sha256[:12],
+        ]
         for one in found
     ]
     print_text("\n".join(lay_out(["MODEL", "KIND", "ALIAS", "MADE", "SHA256"], rows, flexible=0)))
+    if any(one.id in stale for one in found):
+        print_text("Stale: it learnt what was since forgotten. `chatbot admin models show MODEL` tells where.")
 
 
 @models.command(name="show")
@@ -131,9 +140,10 @@ def show_model(
     with open_log() as log:
         found = log.store.model_versions.find(resolve_name(log.store, log.settings, model))
         aliases = _invert(log.store.aliases.all()).get(found.name, [])
-        gate = read_gate(log.store, log.settings, found.name)
+        gate = read_gate(log.store, log.home, log.settings, found.name)
+        stale = log.store.lineage.stale().get(found.id, ())
         if as_json:
-            print_json({**_plain(found), "aliases": aliases, "gate": gate})
+            print_json({**_plain(found), "aliases": aliases, "gate": gate, "stale": stale})
             return
     lines = {
         "Model": found.name + (f" ({', '.join(aliases)})" if aliases else ""),
@@ -147,6 +157,8 @@ def show_model(
         "Tokenizer": found.tokenizer_sha,
         "Gate": " ".join(gate.reasons) if gate else "not compared with what answers now",
     }
+    if stale:
+        lines["Stale"] = f"it learnt what was since forgotten, in {', '.join(stale)}; train it anew"
     print_text(
         "\n".join(f"{style(f'{name:<11}', bold=True)}{printable_line(value, 2000)}" for name, value in lines.items())
     )

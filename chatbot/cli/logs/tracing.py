@@ -162,6 +162,7 @@ def _draw_origin(origin: Origin, messages: bool) -> Iterator[str]:
         "parent": name_model(origin.parent) if origin.parent else "",
         "datasets": list_datasets(origin.datasets),
         "trained by": count_of(len(origin.messages), "message") if origin.run_id else "",
+        "stale": f"it learnt what was since forgotten, in {', '.join(origin.forgotten)}" if origin.forgotten else "",
         "wrote": count_of(origin.replies, "reply", "replies"),
     }
     for name, value in facts.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from chatbot.cli.logs.printing import tell
 from chatbot.text import printable_line
@@ -73,6 +73,42 @@ def show_bar(
         yield bar
     finally:
         bar.close()
+
+
+class StepBars:
+    """One bar after the other, for work of several steps: each is there while its step lasts."""
+
+    def __init__(self, *, delay: float = 0.5) -> None:
+        self._delay = delay
+        self._title = ""
+        self._done = 0
+        self._context: AbstractContextManager[Bar] | None = None
+        self._bar = Bar()
+
+    def __enter__(self) -> StepBars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def advance(self, title: str, count: int, total: int) -> None:
+        """`count` more of `total` things are done in the step `title`."""
+        if title != self._title:
+            self._close()
+            self._title, self._done = title, 0
+            self._context = show_bar(title.capitalize(), total, delay=self._delay)
+            self._bar = self._context.__enter__()
+        self._done += count
+        self._bar.advance(count)
+
+    def reach(self, title: str, done: int, total: int) -> None:
+        """`done` of `total` things are done in the step `title`."""
+        self.advance(title, max(done - (self._done if title == self._title else 0), 0), total)
+
+    def _close(self) -> None:
+        if self._context is not None:
+            self._context.__exit__(None, None, None)
+            self._context = None
 
 
 @contextmanager

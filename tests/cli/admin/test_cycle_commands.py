@@ -36,7 +36,7 @@ def run(*arguments: str) -> Done:
 
 @pytest.mark.slow
 def test_from_a_file_to_a_rollback(
-    file: Path, serve_script: Callable[..., ScriptedEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, home: Home, serve_script: Callable[..., ScriptedEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("runs", "list").out.startswith("Nothing was trained yet.")
     assert run("journal").out == "Nothing was promoted yet.\n"
@@ -63,6 +63,9 @@ def test_from_a_file_to_a_rollback(
     assert "is complete" in again.err
 
     assert run("promote", "candidate").code == 9
+    refused = run("evaluate", "--html", "/proc/report.html")
+    assert (refused.code, refused.out) == (8, ""), "before anything is measured"
+    assert "/proc/report.html cannot be written" in refused.err
     page, text = tmp_path / "report.html", tmp_path / "report.md"
     report = run("evaluate", "--replies", "2", "--html", str(page), "--markdown", str(text), "--json").json
     assert report["candidate"] == "me-1"
@@ -79,6 +82,14 @@ def test_from_a_file_to_a_rollback(
     assert moved == {"left": "tiny", "reached": "me-1", "smoke": "I am new."}
     journal = run("journal", "--json").json
     assert {one["reason"] for one in journal if one["alias"] == "champion"} == {"forced: a test"}
+    weights = home.models / "me-1" / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = CliRunner().invoke(app, ["doctor", "--json"])
+    assert found.exit_code == 1
+    (told,) = [one for one in json.loads(found.stdout) if one["name"] == "model"]
+    assert (told["status"], "adapter_model.safetensors differs" in told["detail"]) == ("failed", True)
+    weights.write_bytes(whole)
     assert run("rollback").out == "tiny answers again, in place of me-1.\n"
     assert run("watch", "me-1").out == "The run is complete: it made me-1.\n"
 
@@ -89,7 +100,7 @@ def test_a_cycle_stops_at_the_gate(file: Path) -> None:
     file.write_text(json.dumps([{**row, "output": "banana"} for row in same]))
     assert run("dataset", "build", "me", "--file", str(file), "--near", "2").code == 0
     done = run("cycle", "me")
-    assert done.code == 1
+    assert done.code == 9
     assert "is taken as it is" in done.err
     assert "It stops at the gate: me-1 is worse" in done.err
     assert "answers are the same" in done.out
