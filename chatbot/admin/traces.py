@@ -12,18 +12,30 @@ from pathlib import Path
 
 from chatbot.admin.training.events import METRICS
 from chatbot.config import Home
-from chatbot.errors import LearningError
+from chatbot.errors import ChatbotError, LearningError, StoreError
 from chatbot.files import write_file
 from chatbot.store.database import Store
 
 
 def forget_traces(store: Store, home: Home, texts: Iterable[str]) -> int:
-    """Deletes what is kept of these texts; returns how many pieces. Raises StoreError, LearningError."""
+    """Deletes what is kept of these texts; returns how many pieces. Each place is tried even if one before has failed.
+    Raises StoreError, LearningError."""
     wanted = {text for text in texts if text.strip()}
-    count = store.evaluations.forget_texts(sorted(wanted))
-    if home.runs.is_dir():
-        for path in sorted(home.runs.glob(f"*/{METRICS}")):
+    failures: list[ChatbotError] = []
+    count = 0
+    if not wanted:
+        return count
+    try:
+        count += store.evaluations.forget_texts(sorted(wanted))
+    except StoreError as error:
+        failures.append(error)
+    for path in sorted(home.runs.glob(f"*/{METRICS}")):
+        try:
             count += _strike_samples(path, wanted)
+        except LearningError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return count
 
 

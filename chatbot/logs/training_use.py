@@ -1,7 +1,7 @@
 """What will train and what will not, and why: the one rule, for the review screen and for whoever builds datasets.
 
-Nothing trains before someone approved it; the newest decision counts. What a person approved trains however it was
-rated, because the decision was made with the reply in sight.
+Nothing trains before someone approved it; the newest decision counts. What somebody rated down does not train even so:
+two people disagree, or one changed their mind, and a reply that nobody would give again is no loss.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatbot.store.records import Message
+
+RATED_DOWN = "approved but rated down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ def decide_use(reply: Message, *, in_bin: bool = False) -> TrainingUse:
     if not reply.content.strip():
         return TrainingUse(False, "it says nothing")
     match reply.decision:
+        case "approve" if reply.rating < 0:
+            return TrainingUse(False, RATED_DOWN)
         case "approve":
             return TrainingUse(True, "approved")
         case "reject":

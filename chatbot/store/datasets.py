@@ -1,7 +1,8 @@
 """Dataset versions as rows: what each was made of, which message each item came from, what was held out.
 
 The texts stand in the dataset's folder and not here. The rows are the trail from a message to the items that were made
-of it, and the memory of what was held out, which later versions ask.
+of it, and the memory of what was held out, which later versions ask. That memory outlives the version: one that is
+deleted is no longer found, but its number is never given again and its rows stay.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from chatbot.store.learning_tables import (
     DatasetItemRow,
     DatasetRow,
     DatasetVersionRow,
+    ModelVersionRow,
     RunInputRow,
 )
 from chatbot.store.sessions import Database
 
 _BATCH = 500  # rows of one INSERT, names in one query
+_DELETED = "deleted"  # when a version was deleted, among its counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Datasets:
                     recipe=dict(recipe),
                     template_sha=template_sha,
                     tokenizer_sha=tokenizer_sha,
-                    counts=dict(counts),
+                    counts={name: value for name, value in counts.items() if name != _DELETED},
                     created_at=now,
                 )
             )
@@ -113,19 +116,22 @@ class Datasets:
         if name is not None:
             query = query.where(DatasetRow.name == name)
         with self._database.read() as connection:
-            return [_to_version(row) for row in connection.execute(query)]
+            return [_to_version(row) for row in connection.execute(query) if _DELETED not in row.counts]
+
+    def next_number(self, name: str) -> int:
+        """The number of the next version: above all that there were."""
+        version, dataset = DatasetVersionRow, DatasetRow
+        query = select(func.max(version.number)).join(dataset, dataset.id == version.dataset_id)
+        with self._database.read() as connection:
+            return (connection.scalar(query.where(dataset.name == name)) or 0) + 1
 
     def find(self, name: str, number: int | None = None) -> DatasetVersion:
         """A version, the newest without a number. Raises NotFound."""
-        query = _select().where(DatasetRow.name == name).order_by(DatasetVersionRow.number.desc()).limit(1)
-        if number is not None:
-            query = query.where(DatasetVersionRow.number == number)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
+        found = [one for one in self.versions(name) if number in (None, one.number)]
+        if not found:
             which = f"dataset {name}" if number is None else f"version {number} of the dataset {name}"
             raise NotFound(f"There is no {which}.", hint="`chatbot admin dataset list` shows those that there are.")
-        return _to_version(row)
+        return found[-1]
 
     def items(self, version_id: str) -> list[DatasetItem]:
         """The items of a version in their order, with the messages they came from."""
@@ -184,27 +190,40 @@ class Datasets:
         with self._database.read() as connection:
             return list(connection.scalars(query))
 
-    def delete(self, version_id: str) -> None:
-        """Deletes the rows of a version, and the dataset with its last one. Raises NotFound, and InvalidInput if a run
-        used it: its trail would end in nothing."""
-        version, used = DatasetVersionRow, RunInputRow
+    def models(self, version_id: str) -> list[str]:
+        """The names of the models that came of the runs that used a version."""
+        model, used = ModelVersionRow, RunInputRow
+        query = select(model.name).join(used, used.run_id == model.run_id)
+        with self._database.read() as connection:
+            return sorted(set(connection.scalars(query.where(used.dataset_version_id == version_id))))
+
+    def delete(self, version_id: str, *, force: bool = False) -> None:
+        """Lets nobody find a version again. What it held out stays known, and so does, if a run used it, which messages
+        that run learnt. Raises NotFound, and InvalidInput if a run used it and that is not passed over by `force`."""
+        version, item, link = DatasetVersionRow, DatasetItemRow, DatasetItemMessageRow
         with self._database.write() as connection:
-            dataset_id = connection.scalar(select(version.dataset_id).where(version.id == version_id))
-            if dataset_id is None:
+            row = connection.execute(select(version.counts).where(version.id == version_id)).first()
+            if row is None or _DELETED in row.counts:
                 raise NotFound("There is no such dataset version.")
-            if connection.scalar(select(used.run_id).where(used.dataset_version_id == version_id).limit(1)):
+            used = select(RunInputRow.run_id).where(RunInputRow.dataset_version_id == version_id).limit(1)
+            if connection.scalar(used) is None:
+                own = select(item.id).where(item.dataset_version_id == version_id)
+                connection.execute(delete(link).where(link.dataset_item_id.in_(own)))
+            elif not force:
                 raise InvalidInput(
-                    "A run used this dataset version, so it stays.", hint="`chatbot logs forget` deletes single items."
+                    "A run used this dataset version.", hint="--force deletes its files; the run keeps its trail."
                 )
-            connection.execute(delete(version).where(version.id == version_id))
-            if connection.scalar(select(version.id).where(version.dataset_id == dataset_id).limit(1)) is None:
-                connection.execute(delete(DatasetRow).where(DatasetRow.id == dataset_id))
+            counts = {**row.counts, _DELETED: datetime.now(UTC).isoformat(timespec="seconds")}
+            connection.execute(update(version).where(version.id == version_id).values(counts=counts))
 
     def _find_or_add(self, connection: Connection, name: str, kind: str, now: datetime) -> str:
-        table = DatasetRow
+        table, version = DatasetRow, DatasetVersionRow
         row = connection.execute(select(table.id, table.kind).where(table.name == name)).first()
         if row is not None:
-            if row.kind != kind:
+            known = connection.scalars(select(version.counts).where(version.dataset_id == row.id))
+            if row.kind != kind and all(_DELETED in counts for counts in known):
+                connection.execute(update(table).where(table.id == row.id).values(kind=kind))
+            elif row.kind != kind:
                 raise InvalidInput(
                     f"The dataset {name} is of the kind {row.kind}, not {kind}.", hint="Choose another name."
                 )

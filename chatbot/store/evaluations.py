@@ -6,6 +6,7 @@ of suite `gate` (1 better, 0 undecided, −1 worse), with the reasons as that ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from chatbot.store.sessions import Database
 from chatbot.store.tables import MessageRow
 
 GATE = "gate"
+_STEP = 200  # texts that one query names
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,18 @@ class Evaluations:
         return GateDecision(row.settings_sha, row.value, tuple(reasons), row.created_at)
 
     def ask_people(self, candidate_id: str, baseline_id: str) -> PeopleSay:
-        """Ratings and preferences so far. A preference given twice for the same pair counts once."""
+        """Ratings and preferences so far. Of each two replies the newest word counts, once."""
         message, state, feedback = MessageRow, ReplyStateRow, FeedbackRow
         other = MessageRow.__table__.alias("other")
-        pair = func.count(func.distinct(feedback.message_id + feedback.preferred_over_id))
+        versions = (candidate_id, baseline_id)
+        compared = (
+            select(feedback.message_id, feedback.preferred_over_id, message.model_version_id)
+            .join(message, message.id == feedback.message_id)
+            .join(other, other.c.id == feedback.preferred_over_id)
+            .where(message.model_version_id.in_(versions), other.c.model_version_id.in_(versions))
+            .where(message.model_version_id != other.c.model_version_id)
+            .order_by(feedback.created_at, feedback.id)
+        )
         with self._database.read() as connection:
 
             def rated(version: str, rating: int) -> int:
@@ -132,26 +142,22 @@ class Evaluations:
                 query = query.where(message.model_version_id == version, state.rating == rating)
                 return connection.scalar(query) or 0
 
-            def won(better: str, worse: str) -> int:
-                query = (
-                    select(pair)
-                    .join(message, message.id == feedback.message_id)
-                    .join(other, other.c.id == feedback.preferred_over_id)
-                    .where(message.model_version_id == better, other.c.model_version_id == worse)
-                )
-                return connection.scalar(query) or 0
-
+            won = Counter({frozenset(row[:2]): row[2] for row in connection.execute(compared)}.values())
             return PeopleSay(
                 up=(rated(candidate_id, 1), rated(baseline_id, 1)),
                 down=(rated(candidate_id, -1), rated(baseline_id, -1)),
-                wins=(won(candidate_id, baseline_id), won(baseline_id, candidate_id)),
+                wins=(won[candidate_id], won[baseline_id]),
             )
 
     def forget_texts(self, texts: Sequence[str]) -> int:
-        """Deletes kept answers to prompts that are to be forgotten; returns how many."""
+        """Deletes what is kept of prompts and replies that are to be forgotten, whichever model gave them; returns how
+        many. The reasons of a gate's verdict are our own words and stay."""
         item, count = EvaluationItemRow, 0
+        answers = item.evaluation_id.not_in(select(EvaluationRow.id).where(EvaluationRow.suite == GATE))
         with self._database.write() as connection:
-            for text in texts:
-                gone = connection.execute(delete(item).where(or_(item.prompt == text, item.output == text)))
-                count += gone.rowcount
+            for start in range(0, len(texts), _STEP):
+                step = texts[start : start + _STEP]
+                other = item.verdict["champion"].as_string()
+                told = or_(item.prompt.in_(step), item.output.in_(step), other.in_(step))
+                count += connection.execute(delete(item).where(answers, told)).rowcount
         return count

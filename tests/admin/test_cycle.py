@@ -14,7 +14,7 @@ from chatbot.admin.datasets.building import build
 from chatbot.admin.datasets.request import BuildRequest
 from chatbot.admin.evaluation.comparing import Limits, evaluate, pair
 from chatbot.admin.evaluation.records import Report
-from chatbot.admin.finetuning import Finetuned, choose_lesson, drop_orphans, finetune, resume
+from chatbot.admin.finetuning import Finetuned, choose_lesson, finetune, resume
 from chatbot.admin.promotion import promote, read_gate
 from chatbot.admin.training.events import Event, HeldOut, Saved, Step
 from chatbot.config import Home, Settings
@@ -98,7 +98,7 @@ def test_from_rows_to_a_champion_and_its_trail(store: Store, home: Home) -> None
     assert loss.n >= 8
     assert {"general", "safety", "replies", "speed"} <= {one.suite for one in report.measures}
     assert report.curve == tuple(store.runs.metrics(run.id, "loss"))
-    decision = read_gate(store, SETTINGS, "colours-1")
+    decision = read_gate(store, home, SETTINGS, "colours-1")
     assert decision is not None
     assert decision.evaluation == report.id
     assert decision.reasons == tuple(reason.text for reason in report.reasons)
@@ -134,18 +134,12 @@ def test_answers_that_are_all_the_same_are_refused_with_the_reason(store: Store,
         promote(store, home, SETTINGS, done.model, open_engine=lambda: ScriptedEngine([["Hi."]]), author="ada")
 
 
-def test_a_complete_run_is_not_resumed_and_an_orphan_is_dropped(store: Store, home: Home) -> None:
+def test_a_complete_run_is_not_resumed(store: Store, home: Home) -> None:
     make_dataset(store, home, lambda colour, thing: f"The {thing} is {colour}.")
     done, _ = train(store, home, epochs=1.0)
     run = store.runs.find(done.run_id)
     with pytest.raises(LearningError, match="complete"):
         resume(store, home, run, lambda _: None, author="ada")
-    library = ModelLibrary(home.models)
-    drop_orphans(store, library, run.id)
-    assert [one.name for one in library.list()] == ["colours-1", "tiny"]
-    (home.models / "colours-1").rename(home.models / "colours-2")
-    # As a kill between the folder and its row leaves it: a whole adapter of this run that no row knows.
-    drop_orphans(store, library, run.id)
-    assert [one.name for one in library.list()] == ["tiny"]
+    assert [one.name for one in ModelLibrary(home.models).list()] == ["colours-1", "tiny"]
     with pytest.raises(NotFound):
         choose_lesson(store, home, "talks")

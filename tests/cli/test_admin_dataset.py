@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 from chatbot.cli.main import app
 from chatbot.config import Home
-from chatbot.errors import ChatbotError
+from chatbot.errors import ChatbotError, DatabaseUnwritable
 from chatbot.models.library import ModelFolder
 from chatbot.store.database import Store
 from chatbot.store.migrations import open_upgraded
+from chatbot.store.sessions import Database
 from tests.admin.datasets.samples import make_base, make_pairs, talk, write_alpaca
 from tests.cli.logs.talks import Done
+from tests.store.sample import Cycle
 
 
 @pytest.fixture
@@ -97,6 +99,7 @@ def test_versions_are_listed_compared_and_deleted(base: ModelFolder, file: Path,
     assert run("delete", "me", "--yes").code == 2
     assert run("delete", "me/1").code == 8
     assert run("delete", "me/1", "--yes").code == 0
+    assert run("delete", "me/1", "--yes").code == 5
     assert [one["number"] for one in run("list", "--json").json] == [2]
     (home.datasets / "me" / "2" / "manifest.json").unlink()
     assert run("list", "--json").json[0]["problems"] == ["damaged"]
@@ -117,6 +120,36 @@ def test_rows_are_shown_token_by_token_and_obey_nothing(log: Store) -> None:
     assert run("show", "talks", "--item", "nothing").code == 5
 
 
+def test_what_a_run_used_is_deleted_only_by_force_damaged_or_not(log: Store, home: Home) -> None:
+    run("build", "talks")
+    Cycle(log).train("learner", {log.datasets.find("talks").id: "train"})
+    (home.datasets / "talks" / "1" / "train.jsonl").unlink()
+    again = run("build", "talks")
+    assert "talks/2 is made" in again.out
+    assert "version 1 holds the same, but its files are damaged" in again.out
+    refused = run("delete", "talks/1", "--yes")
+    assert refused.code == 8
+    assert "used by 1 run (run of learner); of them came learner" in refused.err
+    assert run("delete", "talks/1", "--force").code == 8  # nobody is here to answer
+    assert run("delete", "talks/1", "--force", "--yes").code == 0
+    assert not (home.datasets / "talks" / "1").exists()
+    assert [one["number"] for one in run("list", "--json").json] == [2]
+    assert log.lineage.of_model("learner").datasets[0].name == "talks"
+
+
+def test_what_speaks_against_an_approval_is_told_when_built_and_when_shown(log: Store) -> None:
+    talk(log, "a question of mine", "a poor answer", decisions="+", ratings="-")
+    for told in (run("build", "talks").out, run("show", "talks", "--limit", "1").out):
+        assert "look again  approved but rated down 1: such a reply carries no loss" in told
+
+
+def test_showing_from_beyond_the_end_says_how_many_there_are(log: Store) -> None:
+    run("build", "talks")
+    done = run("show", "talks", "--offset", "999")
+    assert "so there is nothing to show from 999 on" in done.err
+    assert run("show", "talks", "--offset", "999", "--json").json["rows"] == []
+
+
 def test_a_version_goes_out_and_comes_back(base: ModelFolder, file: Path, tmp_path: Path) -> None:
     build(file)
     path = tmp_path / "me.zip"
@@ -135,6 +168,21 @@ def test_forgetting_a_conversation_takes_it_out_of_the_files(log: Store, home: H
     assert not [path for path in home.datasets.rglob("*.jsonl") if b"zyxomatic" in path.read_bytes()]
     assert run("list", "--json").json[0]["problems"] == ["1 forgotten"]
     assert "forgotten   1 item" in run("show", "talks").out
+
+
+def test_files_are_struck_though_the_database_fails_at_the_end(
+    log: Store, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("build", "talks")
+    (secret,) = (one.id for one in log.conversations.list(limit=50) if "evil" in log.logs.tree(one.id)[0].content)
+
+    def fail(*_: object) -> None:
+        raise DatabaseUnwritable("no room")
+
+    monkeypatch.setattr(Database, "vacuum", fail)
+    done = run("forget", secret, "--yes", group="logs")
+    assert done.code == 4
+    assert not [path for path in home.datasets.rglob("*.jsonl") if b"zyxomatic" in path.read_bytes()]
 
 
 @pytest.mark.parametrize(

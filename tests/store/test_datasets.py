@@ -88,7 +88,7 @@ def test_earlier_splits_are_found_by_group_content_and_conversation(store: Store
     assert found == {"g1": {"train", "validation"}, "c2": {"test"}, "v2": {"test"}, "c4": {"train"}}
 
 
-def test_a_version_is_deleted_with_its_items_unless_a_run_used_it(store: Store) -> None:
+def test_a_version_is_deleted_and_what_a_run_used_only_by_force(store: Store) -> None:
     first, second = add(store, "a", 1, DatasetItem("train", "g", "c", "v", ("m",))), add(store, "a", 2)
     Cycle(store).train("adapter", {second: "train"})
     assert len(store.datasets.runs(second)) == 1
@@ -99,9 +99,26 @@ def test_a_version_is_deleted_with_its_items_unless_a_run_used_it(store: Store) 
     assert [one.title for one in store.datasets.versions()] == ["a/2"]
     with pytest.raises(NotFound):
         store.datasets.delete(first)
-    third = add(store, "gone", 1)
-    store.datasets.delete(third)
-    add(store, "gone", 1, kind="label")  # the dataset went with its last version
+    assert store.datasets.models(second) == ["adapter"]
+    store.datasets.delete(second, force=True)
+    assert (store.datasets.versions(), store.datasets.next_number("a")) == ([], 3)
+    assert len(store.datasets.runs(second)) == 1
+
+
+def test_what_was_held_out_is_known_when_its_version_is_deleted(store: Store) -> None:
+    first = add(store, "a", 1, DatasetItem("test", "g", "c", "v", ("m",)))
+    store.datasets.delete(first)
+    assert store.datasets.find_splits({"g", "c", "v"}) == {key: {"test"} for key in "gcv"}
+    with pytest.raises(InvalidInput, match="version 1 already"):
+        add(store, "a", 1)
+    add(store, "a", 2, kind="label")  # whatever it was, nothing of it is left
+    with pytest.raises(InvalidInput, match="of the kind label"):
+        add(store, "a", 3)
+
+
+def test_a_version_cannot_come_as_one_that_was_deleted(store: Store) -> None:
+    add(store, "a", 1, counts={"deleted": "2026-01-01", "items": 1})
+    assert store.datasets.find("a").counts == {"items": 1}
 
 
 def test_rewritten_files_are_noted(store: Store) -> None:

@@ -91,7 +91,7 @@ async def test_what_was_decided_is_reached_by_going_back_and_says_what_becomes_o
     async with open_review(home) as review:
         await review.do("a", "left")
         await review.until_reply("Sydney.")
-        await review.until_shown("✓ trains: approved")
+        await review.until_shown("does not train: approved but rated down")
         await review.do("x", "left", "left")
         await review.until_shown("✗ does not train: rejected")
         await review.do("right", "right", "right")

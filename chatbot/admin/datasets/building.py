@@ -18,9 +18,10 @@ from chatbot.admin.datasets.freezing import freeze, list_held_out
 from chatbot.admin.datasets.gathering import Gathering
 from chatbot.admin.datasets.items import SPLITS, Item, Split
 from chatbot.admin.datasets.lengths import Measured, Ruler, measure_all
-from chatbot.admin.datasets.replay import choose_some, count_wanted
+from chatbot.admin.datasets.remembering import find_earlier
+from chatbot.admin.datasets.replay import choose_some, count_held, count_wanted
 from chatbot.admin.datasets.request import MOST_TOKENS, BuildRequest
-from chatbot.admin.datasets.splitting import split_groups
+from chatbot.admin.datasets.splitting import Splitting, split_groups
 from chatbot.admin.datasets.statistics import describe_items
 from chatbot.config import Home
 from chatbot.errors import InvalidInput, LearningError
@@ -80,21 +81,19 @@ def build(
     if not own:
         raise LearningError(f"Nothing is left to learn: {_list_reasons(gathering.left_out)}.", hint=_HINT)
     say("splitting", 0, 0)
-    earlier = _find_earlier(store, unique, own, held)
+    usable = [row for row in rows if _is_general(row)]
+    earlier = find_earlier(store, unique, [(row.draft, row.group) for row in (*own, *usable)], held)
     splitting = split_groups([row.group for row in own], earlier, validation=request.validation, test=request.test)
-    splits: dict[Split, list[_Row]] = {split: [] for split in SPLITS}
-    for row in own:
-        splits[splitting.splits[row.group]].append(row)
-    wanted = count_wanted(request.replay, len(splits["train"]))
-    # A general row that asks what is held out would teach it.
-    usable = [row for row in rows if _is_general(row) and splitting.splits.get(row.group, "train") == "train"]
-    chosen = choose_some([row.draft.content_sha for row in usable], wanted, request.seed)
-    splits["train"] += [usable[place] for place in chosen]
+    splits = _sort(own, splitting)
+    # A general row that asks what is held out would teach it, so it stands with its group.
+    free = [row.group for row in usable if row.group not in splitting.splits]
+    aside = split_groups(free, earlier, validation=request.validation, test=request.test)
+    replay = _add_general(splits, _sort(usable, splitting, aside), request)
     items = {split: [(row.draft.to_item(row.group), row.measured) for row in splits[split]] for split in SPLITS}
     counts = _count(items, gathering, unique, ruler, most)
     counts["split"] |= {"remembered": splitting.remembered, "united": splitting.united}
     if request.replay:
-        counts["replay"] = {"wanted": wanted, "taken": len(chosen)}
+        counts["replay"] = replay
     say("writing", 0, 0)
     return freeze(
         store,
@@ -135,6 +134,29 @@ def _is_general(row: _Row) -> bool:
     return row.draft.source.startswith("replay:")
 
 
+def _sort(rows: Sequence[_Row], *splittings: Splitting) -> dict[Split, list[_Row]]:
+    """The rows by the splits of their groups."""
+    places = {group: split for splitting in splittings for group, split in splitting.splits.items()}
+    splits: dict[Split, list[_Row]] = {split: [] for split in SPLITS}
+    for row in rows:
+        splits[places[row.group]].append(row)
+    return splits
+
+
+def _add_general(
+    splits: Mapping[Split, list[_Row]], general: Mapping[Split, Sequence[_Row]], request: BuildRequest
+) -> dict[str, int]:
+    """Adds general rows to each split, below its own. Returns how many train wanted and got, and how many are held
+    out."""
+    told = {"wanted": count_wanted(request.replay, len(splits["train"])), "taken": 0, "held": 0}
+    for split in SPLITS:
+        wanted = told["wanted"] if split == "train" else count_held(request.replay, len(splits[split]))
+        chosen = choose_some([row.draft.content_sha for row in general[split]], wanted, request.seed)
+        splits[split].extend(general[split][place] for place in chosen)
+        told["taken" if split == "train" else "held"] += len(chosen)
+    return told
+
+
 def _list_rows(measured: Sequence[Measured], groups: Sequence[str], left_out: Counter[str]) -> list[_Row]:
     """Each content once: long conversations that begin alike have parts that are the same."""
     rows = {one.draft.content_sha: _Row(one, group) for one, group in zip(measured[::-1], groups[::-1], strict=True)}
@@ -155,24 +177,6 @@ def _cap(rows: Sequence[_Row], request: BuildRequest, left_out: Counter[str]) ->
         kept.update(own[number] for number in choose_some(keys, request.cap, request.seed))
     left_out["over the cap of its source"] += len(rows) - len(kept)
     return [row for place, row in enumerate(rows) if place in kept]
-
-
-def _find_earlier(
-    store: Store, unique: Deduplicated, rows: Sequence[_Row], held: Sequence[tuple[Split, Draft]]
-) -> Mapping[str, set[str]]:
-    """The splits in which earlier versions had each group: by its members and contents in the rows, and by what their
-    files hold out, which knows a prompt also if it is asked otherwise and its row names another member."""
-    names: dict[str, str] = {}
-    for group in {row.group for row in rows}:
-        names |= dict.fromkeys(unique.members[group], group)
-    names |= {row.draft.content_sha: row.group for row in rows}
-    earlier: dict[str, set[str]] = {}
-    for key, splits in store.datasets.find_splits(names).items():
-        earlier.setdefault(names[key], set()).update(splits)
-    for split, draft in held:
-        if draft.identity in names:
-            earlier.setdefault(names[draft.identity], set()).add(split)
-    return earlier
 
 
 def _count(

@@ -3,23 +3,29 @@
 Two items are one if both prompt and reply are alike: the same answer to another question is what is to be learnt (many
 phrasings, one name), and so is another answer to the same question, for preferences. But whoever has trained on a
 question knows the question, so items whose prompts are alike, and items with the same long reply, form one group with
-all of their conversation: a group is never cut by the split.
+all of their conversation: a group is never cut by the split. What is asked later in a conversation is often no question
+of its own ("And then?"), so there a reply counts together with what stands just before it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from chatbot.admin.datasets.drafts import Draft
-from chatbot.admin.datasets.similarity import Neighbours, Shingles, cut_shingles, measure_similarity
+from chatbot.admin.datasets.drafts import Draft, normalize
+from chatbot.admin.datasets.similarity import Neighbours, Shingles, cut_shingles, measure_similarity, unite_shingles
+from chatbot.logs.findings import UNSPACED
 
 SAME_PROMPT = 0.6
 """Prompts that are so alike (Jaccard) are not separated by the split."""
 _SAME_REPLY = 0.8
 _LONG_REPLY = 200  # shingles; the same long reply to another prompt is a copy, a short one is a habit
+_SAME_EXCHANGE = 0.7
+_TELLING = 12  # characters of a question; what is shorter ("Thanks!") is asked in every other conversation
 _MOST_COMPARED = 200  # replies to one prompt that a new one is compared with
+_DENSE = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class _Finder:
         self.groups = _Groups()
         self._threshold = threshold
         self._prompts, self._replies = _Texts(SAME_PROMPT), _Texts(_SAME_REPLY)
+        self._exchanges = _Texts(_SAME_EXCHANGE)
         self._answers: dict[int, list[tuple[Draft, Shingles]]] = {}
         """By the number of the prompt."""
         self._seen: dict[str, str] = {}
@@ -97,15 +104,29 @@ class _Finder:
         return "new"
 
     def join(self, draft: Draft, reply: Shingles) -> list[tuple[int, float]]:
-        """Adds the draft to the group of all whose prompts, or long replies, are alike. Returns the numbers of its own
-        prompt and of those like it."""
+        """Adds the draft to the group of all whose prompts, long replies, or single replies with what they answer, are
+        alike. Returns the numbers of its own prompt and of those like it."""
         identity = self.groups.add(draft.identity)
-        alike = self._prompts.take(cut_shingles(draft.prompt), identity)
+        prompt = cut_shingles(draft.prompt)
+        alike = self._prompts.take(prompt, identity)
         copies = self._replies.take(reply, identity) if reply.size >= _LONG_REPLY else []
         for texts, found in ((self._prompts, alike), (self._replies, copies)):
             for other, _ in found:
                 self.groups.join(identity, texts.owners[other])
+        for asked, answer in draft.list_exchanges():
+            if _weigh(asked) < _TELLING:
+                continue
+            is_whole = (asked, answer) == (draft.prompt, draft.reply)  # as nearly always: it is cut already
+            both = unite_shingles(*((prompt, reply) if is_whole else (cut_shingles(asked), cut_shingles(answer))))
+            for other, _ in self._exchanges.take(both, identity):
+                self.groups.join(identity, self._exchanges.owners[other])
         return alike
+
+
+def _weigh(text: str) -> int:
+    """Characters, of which those of scripts without spaces say three times as much."""
+    told = normalize(text)
+    return len(told) + 2 * len(_DENSE.findall(told))
 
 
 class _Texts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
@@ -48,6 +48,18 @@ class Draft:
         return "\n".join(turn.content for turn in self.turns[first:])
 
     @property
+    def learnt(self) -> tuple[int, ...]:
+        """The places of the turns that carry loss."""
+        return tuple(place for place, turn in enumerate(self.turns) if turn.learn)
+
+    def list_exchanges(self) -> Iterator[tuple[str, str]]:
+        """Each reply that is learnt, compared or labelled, below what was said just before it."""
+        for place in self.learnt:
+            yield self.turns[place - 1].content if place else "", self.turns[place].content
+        asked = self.turns[-1].content if self.turns else ""
+        yield from ((asked, answer) for answer in self.answers)
+
+    @property
     def identity(self) -> str:
         """What stays the same in later versions, whatever its replies become: its conversation, or else its prompt."""
         return self.conversation or f"text:{hash_text(self.prompt)}"
@@ -78,6 +90,14 @@ class Draft:
         """The same with other texts."""
         turns = tuple(turn.model_copy(update={"content": mend(turn.content)}) for turn in self.turns)
         return replace(self, turns=turns, answers=tuple(map(mend, self.answers)))
+
+    def unlearn(self, places: Collection[int]) -> Draft:
+        """The same, but the replies at these places are only context."""
+        turns = tuple(
+            turn.model_copy(update={"learn": False}) if place in places else turn
+            for place, turn in enumerate(self.turns)
+        )
+        return replace(self, turns=turns)
 
     def keep(self, places: Sequence[int]) -> Draft:
         """The same with only these turns."""

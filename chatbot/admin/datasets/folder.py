@@ -52,7 +52,7 @@ class DatasetManifest(BaseModel):
     """How it was asked for: filters, files, caps, shares, seed, length policy."""
     counts: dict[str, Any]
     """What went in, what was left out and why, languages, lengths."""
-    created: str
+    created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
     files: dict[Split, SplitFile]
 
     @property

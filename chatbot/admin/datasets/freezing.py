@@ -1,4 +1,8 @@
-"""Freezing: a version gets its number, its folder and its rows; and how it is found and deleted again."""
+"""Freezing: a version gets its number, its folder and its rows; and how it is found and deleted again.
+
+Whoever writes, deletes or moves folders holds one lock: a number is given once, and nobody takes the moment between two
+renames for damage.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from chatbot.admin.datasets.folder import (
     MANIFEST,
@@ -21,17 +28,41 @@ from chatbot.admin.datasets.items import SPLITS, Item, Split, hash_content
 from chatbot.admin.datasets.request import parse_title
 from chatbot.config import Home
 from chatbot.errors import DatasetDamaged, InvalidInput, LearningError
-from chatbot.files import restore_folders
+from chatbot.files import make_private_folder, restore_folders
 from chatbot.store.database import Store
 from chatbot.store.datasets import DatasetItem, DatasetVersion
 
-_TRIES = 20
+_LOCK = ".lock"
+_WAIT = 120  # seconds
+
+
+@contextmanager
+def lock_datasets(home: Home) -> Iterator[None]:
+    """Only one process at a time changes folders of datasets; others wait. Not to be taken twice. Raises
+    LearningError."""
+    try:
+        make_private_folder(home.datasets)
+        lock = FileLock(home.datasets / _LOCK, mode=0o600)
+        lock.acquire(timeout=_WAIT)
+    except Timeout:
+        raise LearningError("Another process is writing datasets.", hint="Try again when it has ended.") from None
+    except OSError as error:
+        raise LearningError(f"{home.datasets} cannot be written: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], **about: Any) -> DatasetFolder:
-    """A version with these items under the next number; the newest one if it holds the same and its folder is there.
+    """A version with these items under the next number; the newest one if it holds the same and its files are whole.
     `about` are the manifest's other fields but `number` and `files`. Raises InvalidInput if the dataset is of another
     kind, LearningError if the folder cannot be written, StoreError."""
+    with lock_datasets(home):
+        return _freeze(store, home, items, about)
+
+
+def _freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], about: dict[str, Any]) -> DatasetFolder:
     name = str(about["name"])
     known = store.datasets.versions(name)
     if known and known[-1].kind != about["kind"]:
@@ -40,19 +71,15 @@ def freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], **ab
         )
     files = {split: describe_split(items.get(split, ())) for split in SPLITS}
     new = DatasetManifest(files=files, number=1, **about)
-    if known and known[-1].sha256 == new.sha256 and (path := version_folder(home, known[-1])).is_dir():
-        return DatasetFolder.open(path)
-    for _ in range(_TRIES):
-        number = max([*(one.number for one in store.datasets.versions(name)), *list_numbers(home, name), 0]) + 1
-        try:
-            folder = write_folder(home.datasets / name / str(number), items, number=number, **about)
-            break
-        except FileExistsError:  # another build was first
-            continue
-        except OSError as error:
-            raise LearningError(f"{home.datasets / name} cannot be written: {error.strerror}.") from None
-    else:
-        raise LearningError(f"Other processes build {name} all the time.", hint="Try again.")
+    if known and known[-1].sha256 == new.sha256:
+        if (same := find_whole(home, known[-1])) is not None:
+            return same
+        about["counts"] = {**about["counts"], "replaces": known[-1].number}
+    number = next_number(store, home, name)
+    try:
+        folder = write_folder(home.datasets / name / str(number), items, number=number, **about)
+    except OSError as error:
+        raise LearningError(f"{home.datasets / name} cannot be written: {error.strerror}.") from None
     try:
         register(store, folder, items)
     except BaseException:
@@ -94,20 +121,36 @@ def open_version(store: Store, home: Home, title: str) -> tuple[DatasetVersion, 
     return version, folder
 
 
-def delete_version(store: Store, home: Home, version: DatasetVersion) -> None:
-    """Deletes rows and folder. Raises InvalidInput if a run used it, LearningError if the folder cannot be deleted."""
-    path = version_folder(home, version)
-    store.datasets.delete(version.id)
+def find_whole(home: Home, version: DatasetVersion) -> DatasetFolder | None:
+    """The folder of a version, if its files are as they were frozen."""
     try:
-        # Renamed first: a removal that is interrupted leaves no half of a version under its number.
-        if path.is_dir():
-            grave = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.removed."))
-            path.rename(grave / path.name)
-            shutil.rmtree(grave)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-    except OSError as error:
-        raise LearningError(f"{path} cannot be deleted: {error.strerror}.", hint="Delete it by hand.") from None
+        folder = DatasetFolder.open(version_folder(home, version))
+    except DatasetDamaged:
+        return None
+    return folder if folder.manifest.sha256 == version.sha256 else None
+
+
+def next_number(store: Store, home: Home, name: str) -> int:
+    """Above all numbers that the rows or the disk know."""
+    return max([store.datasets.next_number(name), *(number + 1 for number in list_numbers(home, name))])
+
+
+def delete_version(store: Store, home: Home, version: DatasetVersion, *, force: bool = False) -> None:
+    """Deletes the files, whole or damaged; the rows go on knowing what was held out. Raises InvalidInput if a run used
+    it and that is not passed over by `force`, LearningError if the folder cannot be deleted."""
+    path = version_folder(home, version)
+    with lock_datasets(home):
+        store.datasets.delete(version.id, force=force)
+        try:
+            # Renamed first: a removal that is interrupted leaves no half of a version under its number.
+            if path.is_dir():
+                grave = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.removed."))
+                path.rename(grave / path.name)
+                shutil.rmtree(grave)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        except OSError as error:
+            raise LearningError(f"{path} cannot be deleted: {error.strerror}.", hint="Delete it by hand.") from None
 
 
 def version_folder(home: Home, version: DatasetVersion) -> Path:
@@ -115,8 +158,8 @@ def version_folder(home: Home, version: DatasetVersion) -> Path:
 
 
 def list_folders(home: Home) -> Iterator[tuple[str, int, Path]]:
-    """Name, number and folder of every version on this disk. Those that a kill had moved away while they were written
-    anew are put back first. Raises LearningError if the disk refuses."""
+    """Name, number and folder of every version on this disk, for whoever holds the lock. Those that a kill had moved
+    away while they were written anew are put back first. Raises LearningError if the disk refuses."""
     try:
         parents = sorted(path for path in home.datasets.iterdir() if path.is_dir() and not path.name.startswith("."))
         for parent in parents:
@@ -130,17 +173,19 @@ def list_folders(home: Home) -> Iterator[tuple[str, int, Path]]:
         raise LearningError(f"{home.datasets} cannot be read: {error.strerror}.") from None
 
 
-def list_held_out(home: Home) -> Iterator[tuple[Split, Item]]:
+def list_held_out(home: Home) -> list[tuple[Split, Item]]:
     """What the versions on this disk hold out, each content once. Damaged files are passed over: the rows still know
-    what they held."""
-    seen: set[tuple[Split, str]] = set()
-    for _, _, path in list_folders(home):
-        for split in SPLITS[1:]:
-            with contextlib.suppress(DatasetDamaged):
-                for item in DatasetFolder(path, read_manifest(path)).read(split):
-                    if (key := (split, hash_content(item))) not in seen:
-                        seen.add(key)
-                        yield split, item
+    what they held. Raises LearningError."""
+    if not home.datasets.is_dir():
+        return []
+    found: dict[tuple[Split, str], Item] = {}
+    with lock_datasets(home):
+        for _, _, path in list_folders(home):
+            for split in SPLITS[1:]:
+                with contextlib.suppress(DatasetDamaged):
+                    for item in DatasetFolder(path, read_manifest(path)).read(split):
+                        found.setdefault((split, hash_content(item)), item)
+    return [(split, item) for (split, _), item in found.items()]
 
 
 def list_numbers(home: Home, name: str) -> list[int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chatbot.admin.datasets.drafts import Draft
+from chatbot.admin.datasets.examining import EXAMINED, Examination
 from chatbot.admin.datasets.files import FileReport, Filling, read_file
 from chatbot.admin.datasets.log import read_log
 from chatbot.admin.datasets.replay import find_replay_file
 from chatbot.admin.datasets.request import BuildRequest
-from chatbot.admin.datasets.talks import draft_items
+from chatbot.admin.datasets.talks import Talk, draft_items
+from chatbot.admin.evaluation.suites import list_suite_prompts
 from chatbot.logs.redaction import Redactor
 from chatbot.store.database import Store
 
@@ -28,12 +30,15 @@ class Gathering:
     request: BuildRequest
     left_out: Counter[str] = field(default_factory=Counter)
     """Replies that were not taken, by reason."""
+    contradicted: Counter[str] = field(default_factory=Counter)
+    """Replies that were approved and spoken against, by what was said."""
     redacted: Counter[str] = field(default_factory=Counter)
     files: dict[str, FileReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._filling = Filling(self.request.fill)
         self._redactor = Redactor(self.request.names) if self.request.redact else None
+        self._examination = Examination(list_suite_prompts())
         self._conversations = 0
 
     def read(self, on_draft: Callable[[], object]) -> list[Draft]:
@@ -42,12 +47,13 @@ class Gathering:
         for draft in self._read_all():
             drafts.append(self._redact(draft))
             on_draft()
-        return [draft for draft in drafts if self._still_differs(draft)]
+        return list(self._spare(draft for draft in drafts if self._still_differs(draft)))
 
     def read_replay(self) -> list[Draft]:
         """The general rows that there are."""
         path = find_replay_file(self.request.replay_file)
-        return [self._redact(draft) for draft in self._read_file(path, f"replay:{path.stem[:_NAME]}", Counter())]
+        rows = self._read_file(path, f"replay:{path.stem[:_NAME]}", Counter())
+        return list(self._spare(self._redact(draft) for draft in rows))
 
     def describe(self) -> dict[str, Any]:
         """For the manifest's counts."""
@@ -57,6 +63,8 @@ class Gathering:
                 name: {"format": ", ".join(one.formats), "records": one.conversations, "skipped": dict(one.skipped)}
                 for name, one in self.files.items()
             }
+        if self.contradicted:
+            told["contradicted"] = dict(self.contradicted.most_common())
         if self._filling.words:
             told["filled"] = {name: self._filling.filled[name] for name in self._filling.words}
         if self._filling.open:
@@ -70,7 +78,7 @@ class Gathering:
         if asked.log is not None:
             for talk in read_log(self.store, asked.log, unreviewed=asked.unreviewed):
                 self._conversations += 1
-                yield from draft_items(talk, asked.kind, self.left_out)
+                yield from self._draft(talk, self.left_out)
         for path in asked.files:
             yield from self._read_file(path, f"file:{path.name[:_NAME]}", self.left_out)
 
@@ -78,7 +86,18 @@ class Gathering:
         report = self.files.setdefault(path.name, FileReport())
         talks = read_file(path, source=source, system=self.request.system, mend=self._filling.fill, report=report)
         for talk in talks:
-            yield from draft_items(talk, self.request.kind, left_out)
+            yield from self._draft(talk, left_out)
+
+    def _draft(self, talk: Talk, left_out: Counter[str]) -> Iterator[Draft]:
+        self.contradicted.update(said.contradiction for said in talk.said if said.contradiction and said.asked)
+        yield from draft_items(talk, self.request.kind, left_out)
+
+    def _spare(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
+        for draft in drafts:
+            left, count = self._examination.spare(draft)
+            self.left_out[EXAMINED] += count
+            if left is not None:
+                yield left
 
     def _redact(self, draft: Draft) -> Draft:
         if self._redactor is None:

@@ -1,23 +1,25 @@
 """Conversations of the log as talks: what a person decided says which replies teach.
 
-There is one rule for what may be learnt, `training_use.decide_use`. What is learnt away from (a reply rated down or
-rejected, the worse of two) needs no approval, which nobody would give.
+There is one rule for what may be learnt, `training_use.decide_use`; here it is known besides which replies another one
+was preferred to, and those are not learnt either. What is learnt away from (a reply rated down or rejected, the worse
+of two) needs no approval, which nobody would give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from chatbot.admin.datasets.talks import Said, Talk
 from chatbot.errors import NotFound
-from chatbot.logs.training_use import TrainingUse, decide_use
+from chatbot.logs.training_use import RATED_DOWN, TrainingUse, decide_use
 from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback
 from chatbot.store.database import Store
 from chatbot.store.filters import DECISIONS, LogFilter
 from chatbot.store.records import Message
 
 SOURCE = "chat"
+OUTDONE = "approved but another reply was preferred"
 _RATINGS = {"up": 1, "down": -1, "none": 0}
 
 
@@ -44,9 +46,25 @@ def list_pairs(conversation: ArchivedConversation) -> tuple[tuple[str, str], ...
     return tuple({frozenset(pair): pair for _, *names in sorted(said) for pair in [(names[0], names[1])]}.values())
 
 
+def list_outdone(conversation: ArchivedConversation, pairs: Collection[tuple[str, str]]) -> dict[str, bool]:
+    """The messages that another one was preferred to, and whether a person said so: to go on from another reply says it
+    without a word, which is enough not to learn this one, but not to call it bad."""
+    stated = {
+        (message.key, word.preferred_over)
+        for message in conversation.messages
+        for word in message.feedback
+        if not word.written_by.get("implied")
+    }
+    outdone: dict[str, bool] = {}
+    for better, worse in pairs:
+        outdone[worse] = outdone.get(worse, False) or (better, worse) in stated
+    return outdone
+
+
 def _read_talk(archived: ArchivedConversation, states: dict[str, Message], asked: LogFilter, unreviewed: bool) -> Talk:
-    pairs = list_pairs(archived)
-    preferred = {better for better, _ in pairs}
+    # A correction that was taken back is hidden, and better than nothing from then on.
+    pairs = tuple(pair for pair in list_pairs(archived) if states.keys() >= set(pair))
+    preferred, outdone = {better for better, _ in pairs}, list_outdone(archived, pairs)
     parents = {one.key: one.parent for one in archived.messages}
     said = []
     for message in archived.messages:
@@ -57,18 +75,25 @@ def _read_talk(archived: ArchivedConversation, states: dict[str, Message], asked
         while parent is not None and parent not in states:
             parent = parents.get(parent)
         use = decide_use(state, in_bin=asked.deleted)
-        liked = unreviewed and not state.decision and _may_be_read(state, asked)
+        liked = unreviewed and not state.decision and state.rating >= 0 and _may_be_read(state, asked)
         good, reason = _judge(state, use, asked, unreviewed)
+        leads = use.trains or (liked and message.key in preferred)
+        contradiction = use.reason if use.reason == RATED_DOWN else ""
+        if use.trains and message.key in outdone:
+            contradiction = reason = OUTDONE
+            good = False if outdone[message.key] else None
         said.append(
             Said(
                 key=message.key,
                 parent=parent,
                 role=message.role,
                 content=message.content,
-                teaches=use.trains or (liked and message.key in preferred),
+                teaches=leads and message.key not in outdone,
+                leads=leads,
                 good=good,
                 reason=reason if use.trains else use.reason,
                 asked=_is_asked(state, message.feedback, asked),
+                contradiction=contradiction,
             )
         )
     return Talk(SOURCE, archived.system_prompt, tuple(said), pairs, archived.id)

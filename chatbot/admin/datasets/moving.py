@@ -11,13 +11,14 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatbot.admin.datasets.folder import MANIFEST, DatasetFolder, write_folder
-from chatbot.admin.datasets.freezing import list_numbers, register, version_folder
+from chatbot.admin.datasets.folder import MANIFEST, DatasetFolder, DatasetManifest, write_folder
+from chatbot.admin.datasets.freezing import find_whole, lock_datasets, next_number, register
 from chatbot.admin.datasets.items import SPLITS, Item, Split
+from chatbot.admin.datasets.remembering import count_held
 from chatbot.admin.datasets.request import check_name
 from chatbot.config import Home
 from chatbot.errors import DatasetDamaged, InvalidInput, LearningError
@@ -30,16 +31,19 @@ _MEMBERS = (MANIFEST, *(f"{split}.jsonl" for split in SPLITS))
 _LIMITS = Limits(members=16, total=16 << 30)
 _LONGEST_NAME = 200  # characters of a source or a group
 _BLOCK = 1 << 20
+_HERE = ("held_elsewhere", "replaces")  # counts that are about one machine
 
 
 def export_version(folder: DatasetFolder, path: Path, *, replace: bool = False) -> None:
     """Writes the archive, whole or not at all, readable by its owner only. Raises InvalidInput if `path` exists and is
-    not to be replaced or cannot be written, DatasetDamaged."""
-    if path.exists() and not replace:
-        raise InvalidInput(f"{path} exists already.", hint="Choose another name, or give --force.")
+    not to be replaced, is no file or cannot be written, DatasetDamaged."""
     DatasetFolder.open(folder.path)  # the hashes, of every byte that goes out
     try:
-        with tempfile.NamedTemporaryFile(dir=path.absolute().parent, prefix=f".{path.name}.", delete=False) as file:
+        if (path.exists() or path.is_symlink()) and not path.is_file():  # a device, say, would be gone
+            raise InvalidInput(f"{path} is no file.", hint="Name a file to write.")
+        if path.exists() and not replace:
+            raise InvalidInput(f"{path} exists already.", hint="Choose another name, or give --force.")
+        with tempfile.NamedTemporaryFile(dir=path.absolute().parent, prefix=".dataset.", delete=False) as file:
             try:
                 with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
                     for name in _MEMBERS:
@@ -52,7 +56,7 @@ def export_version(folder: DatasetFolder, path: Path, *, replace: bool = False) 
                 raise
         sync_folder(path.absolute().parent)
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from None
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}.", hint="Choose another place.") from None
 
 
 def import_version(store: Store, home: Home, path: Path, *, name: str = "") -> tuple[DatasetFolder, bool]:
@@ -73,22 +77,40 @@ def import_version(store: Store, home: Home, path: Path, *, name: str = "") -> t
                 f"The dataset {name} is of the kind {known[-1].kind}, not {folder.manifest.kind}.", hint="Give --name."
             )
         for version in known:
-            if version.sha256 == folder.manifest.sha256 and version_folder(home, version).is_dir():
-                return DatasetFolder.open(version_folder(home, version)), False
-        number = max([*(one.number for one in known), *list_numbers(home, name), 0]) + 1
-        about = folder.manifest.model_dump(exclude={"files", "name", "number"})
-        try:
-            taken = write_folder(home.datasets / name / str(number), items, name=name, number=number, **about)
-        except OSError as error:
-            raise LearningError(f"{home.datasets / name} cannot be written: {error.strerror}.") from None
-        try:
-            if taken.manifest.sha256 != folder.manifest.sha256:
-                raise DatasetDamaged(f"{path} is not written as this program writes datasets.", hint="Export it anew.")
-            register(store, taken, items)
-        except BaseException:
-            shutil.rmtree(taken.path, ignore_errors=True)
-            raise
-    return taken, True
+            if version.sha256 == folder.manifest.sha256 and (same := find_whole(home, version)) is not None:
+                return same, False
+        leaks = count_held(store, home, items["train"])
+        with lock_datasets(home):
+            return _take(store, home, path, folder.manifest, items, name, leaks), True
+
+
+def _take(
+    store: Store,
+    home: Home,
+    path: Path,
+    manifest: DatasetManifest,
+    items: Mapping[Split, Sequence[Item]],
+    name: str,
+    leaks: int,
+) -> DatasetFolder:
+    """Writes folder and rows. What its train part would teach of what is held out here is told, not changed: a version
+    stays the one that it was."""
+    number = next_number(store, home, name)
+    about = manifest.model_dump(exclude={"files", "name", "number"})
+    about["counts"] = {key: value for key, value in manifest.counts.items() if key not in _HERE}
+    about["counts"] |= {"held_elsewhere": leaks} if leaks else {}
+    try:
+        taken = write_folder(home.datasets / name / str(number), items, name=name, number=number, **about)
+    except OSError as error:
+        raise LearningError(f"{home.datasets / name} cannot be written: {error.strerror}.") from None
+    try:
+        if taken.manifest.sha256 != manifest.sha256:
+            raise DatasetDamaged(f"{path} is not written as this program writes datasets.", hint="Export it anew.")
+        register(store, taken, items)
+    except BaseException:
+        shutil.rmtree(taken.path, ignore_errors=True)
+        raise
+    return taken
 
 
 def _add_member(archive: zipfile.ZipFile, path: Path, name: str) -> None:
@@ -149,4 +171,11 @@ def _find_fault(folder: DatasetFolder, item: Item) -> str:
         return "an identifier is too long"
     if max(len(item.source), len(item.group)) > _LONGEST_NAME:
         return "the name of a source or group is too long"
+    learnt = [turn.role for turn in item.turns if turn.learn]
+    if any(role != "assistant" for role in learnt):
+        return "an item learns what is no reply"
+    if item.kind == "sft" and not learnt:
+        return "an item has nothing to learn"
+    if item.kind != "sft" and (learnt or not item.turns or item.turns[-1].role != "user"):
+        return "replies are compared or labelled below what is no prompt"
     return ""

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,10 +41,37 @@ def cut_shingles(text: str) -> Shingles:
     return np.fromiter(sorted(hashes), np.uint32, len(hashes))
 
 
+def unite_shingles(one: Shingles, other: Shingles) -> Shingles:
+    """Those of both texts."""
+    return np.union1d(one, other)
+
+
 def measure_similarity(one: Shingles, other: Shingles) -> float:
     """|one ∩ other| ÷ |one ∪ other|."""
     shared = np.intersect1d(one, other, assume_unique=True).size
     return float(shared / (one.size + other.size - shared))
+
+
+class Likeness:
+    """A few texts that many are compared with: exactly, by looking up each shingle."""
+
+    def __init__(self, texts: Iterable[str], threshold: float) -> None:
+        self._threshold = threshold
+        self._sizes: list[int] = []
+        self._holders: dict[int, list[int]] = {}
+        for number, text in enumerate(dict.fromkeys(texts)):
+            shingles = cut_shingles(text)
+            self._sizes.append(shingles.size)
+            for shingle in shingles.tolist():
+                self._holders.setdefault(shingle, []).append(number)
+
+    def covers(self, text: str) -> bool:
+        """Whether a text is as alike to one of the few as the threshold."""
+        shingles = cut_shingles(text).tolist()
+        shared = Counter(chain.from_iterable(self._holders.get(shingle, ()) for shingle in shingles))
+        return any(
+            count >= self._threshold * (len(shingles) + self._sizes[number] - count) for number, count in shared.items()
+        )
 
 
 class Neighbours:

@@ -32,46 +32,81 @@ _NAMES = {
     "greek": "el",
     "devanagari": "hi",
     "thai": "th",
-    "latin": "latin",
+    "latin": "unclear",
 }
+# Words that a text in the language hardly does without, and that the others have few of.
+_WORDS = {
+    "en": "the of and is are was you your it its that this to what how why who in on for with not can i my be have do",
+    "de": "der die das und ist sind war nicht ein eine einen ich du sie wir mit für auf zu von dem den wie was im",
+    "fr": "le la les et est sont était un une des du vous nous je tu il elle que qui pour dans avec pas ce au sur",
+    "es": "el la los las y es son era un una del que de en por para con no se usted yo tú su qué cómo como lo",
+    "it": "il lo la gli è sono era un una della del di che per con non si io tu lei come cosa nel sul",
+    "pt": "os é são era um uma da dos das que de em por para com não você eu seu como na ao mais isso foi ou",
+    "nl": "de het een en is zijn was niet ik je jij u wij met voor op van naar wat hoe dat die er aan om",
+    "pl": "nie jest są się że co jak dla ja ty od czy tak być przez oraz był może jako tym",
+    "sv": "och är det en ett som att inte jag du vi med för på av till den har vad hur var om i",
+    "tr": "ve bir bu ne için ile de da mi çok ben sen o değil var yok gibi daha en olarak nasıl",
+}
+_COMMON = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+_SIGNS = {"de": "äöüß", "fr": "çœêèà", "es": "ñ¿¡", "pt": "ãõ", "pl": "łąęśżźń", "sv": "å", "tr": "ığş"}
+_WORD = re.compile(r"[^\W\d_]+")
 _MOST = 2000  # characters looked at
 _DENSE = 3  # a sign of these scripts says as much as so many letters
 _KANA_SHARE = 0.1  # of Japanese text more is kana
 
 
 def find_language(text: str) -> str:
-    """By script alone: zh, ja, ko, ru (any Cyrillic), …; `latin` for all that is written in Latin letters; `other` for
-    what has no letters. Cheap, and enough to see that a dataset is not what it was meant to be."""
+    """By script: zh, ja, ko, ru (any Cyrillic), …; of what is written in Latin letters by its commonest words: en, de,
+    fr, …, `unclear` if it has none of them; `other` for what has no letters. Cheap, and enough to see that a dataset is
+    not what it was meant to be."""
     counts = {script: len(pattern.findall(text[:_MOST])) for script, pattern in _PATTERNS.items()}
     if counts["kana"] > _KANA_SHARE * (counts["kana"] + counts["han"]):
         counts["kana"], counts["han"] = counts["kana"] + counts["han"], 0
     for script in ("kana", "hangul", "han"):
         counts[script] *= _DENSE
     script = max(counts, key=lambda name: counts[name])
+    if script == "latin" and counts[script]:
+        return _find_latin(text[:_MOST].casefold())
     return _NAMES[script] if counts[script] else "other"
+
+
+def _find_latin(text: str) -> str:
+    words = _WORD.findall(text)
+    scores = {language: sum(word in common for word in words) for language, common in _COMMON.items()}
+    for language, signs in _SIGNS.items():
+        scores[language] += sum(sign in text for sign in signs)
+    best = max(scores, key=lambda language: scores[language])
+    return best if scores[best] else _NAMES["latin"]
 
 
 def describe_items(items: Mapping[Split, Sequence[tuple[Item, int, int]]]) -> dict[str, Any]:
     """The figures of items with the tokens of their longest row and those learnt, by split."""
-    everything = [entry for split in SPLITS for entry in items[split]]
+    return {
+        **describe_content({split: [item for item, _, _ in items[split]] for split in SPLITS}),
+        "tokens": describe_lengths([tokens for split in SPLITS for _, tokens, _ in items[split]]),
+        "learnt_tokens": sum(learnt for _, _, learnt in items["train"]),
+    }
+
+
+def describe_content(items: Mapping[Split, Sequence[Item]]) -> dict[str, Any]:
+    """The figures that need no tokens."""
     languages: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     replies: Counter[str] = Counter()
     for split in SPLITS:
-        for item, _, _ in items[split]:
+        for item in items[split]:
             texts = read_replies(item)
-            languages[find_language("\n".join(texts))] += 1
+            asked = [turn.content for turn in item.turns if turn.role == "user"]
+            languages[find_language("\n".join([*texts, *asked]))] += 1
             sources[item.source] += 1
             replies[split] += len(texts)
     return {
         "items": {split: len(items[split]) for split in SPLITS},
-        "groups": {split: len({item.group for item, _, _ in items[split]}) for split in SPLITS},
+        "groups": {split: len({item.group for item in items[split]}) for split in SPLITS},
         "replies": {split: replies[split] for split in SPLITS},
-        "conversations": len({item.conversation for item, _, _ in everything if item.conversation}),
+        "conversations": len({item.conversation for split in SPLITS for item in items[split]} - {""}),
         "languages": dict(languages.most_common()),
         "sources": dict(sorted(sources.items())),
-        "tokens": describe_lengths([tokens for _, tokens, _ in everything]),
-        "learnt_tokens": sum(learnt for _, _, learnt in items["train"]),
     }
 
 

@@ -21,18 +21,21 @@ _MOST_ABOVE = 2000  # messages above a reply that is compared or labelled; each 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message. `teaches` says whether it may be learnt, `good` whether it was liked (None: nobody said); if not,
-    `reason` says why."""
+    """A message. `teaches` says whether it may be learnt, `leads` whether it may be the better one of a pair, `good`
+    whether it was liked (None: nobody said); if not, `reason` says why."""
 
     key: str
     parent: str | None
     role: Role
     content: str
     teaches: bool = False
+    leads: bool = False
     good: bool | None = None
     reason: str = ""
     asked: bool = True
     """False if the filter means other replies."""
+    contradiction: str = ""
+    """What was said against a reply that was approved, if anything: a person should look at it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class _Tree:
             better, worse = self._known.get(better_key), self._known.get(worse_key)
             if better is None or worse is None or not better.asked:
                 continue
-            if not better.teaches:
+            if not better.leads:
                 left_out[better.reason] += 1
             elif better.parent != worse.parent or worse.role != "assistant" or not self._answers(better):
                 left_out["the two are no replies to the same prompt"] += 1

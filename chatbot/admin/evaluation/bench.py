@@ -3,7 +3,7 @@
 What is compared must differ in the adapter alone. So both run in this process, in float32, with the same rows in the
 same batches, and replies are greedy: the difference of two figures is then the adapter's, not the dice's. Replies are
 made in batches, because an evaluation asks hundreds of them and a forward pass on a CPU costs much the same for one
-conversation as for eight.
+conversation as for eight. A batch that does not fit into memory is made in halves.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatbot.admin.rendering import TrainingRow
 from chatbot.admin.training.loss import find_logit_scale
 from chatbot.admin.training.run import quiet
-from chatbot.errors import ModelDamaged
+from chatbot.engine.loading import is_out_of_memory
+from chatbot.errors import ModelDamaged, OutOfMemory
 from chatbot.models.library import ModelFolder
 from chatbot.models.template import ChatTemplate
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _BATCH_TOKENS = 2048  # of one forward pass, padding included
 _BATCH_PROMPTS = 16
+
+_One = TypeVar("_One")
+_Found = TypeVar("_Found")
 
 OnProgress = Callable[[int], None]
 
@@ -58,13 +62,15 @@ class Bench:
     """`base` with `adapters` by name; any other name means the base model as it is."""
 
     def __init__(self, base: ModelFolder, adapters: Mapping[str, Path], template: ChatTemplate) -> None:
-        """Loads the weights, whose files the caller has verified. Raises ModelDamaged."""
+        """Loads the weights, whose files the caller has verified. Raises ModelDamaged, OutOfMemory."""
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         self.template = template
+        self.window = base.context
+        """Tokens that a row, or a prompt with its reply, may have."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         # An adapter's name becomes that of a module, which may hold no dot.
         self._keys = {name: f"adapter{number}" for number, name in enumerate(adapters)}
@@ -79,18 +85,23 @@ class Bench:
                         model.load_adapter(str(path), adapter_name=self._keys[name])
                     else:
                         model = PeftModel.from_pretrained(model, str(path), adapter_name=self._keys[name])
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(
+                    f"{base.name} in float32 does not fit into memory.", hint="Compare on a machine with more of it."
+                ) from error
             raise ModelDamaged(f"The models to compare cannot be loaded: {str(error)[:300]}") from error
         self._model = model.eval()
 
     def losses(self, name: str, rows: Sequence[TrainingRow], on_progress: OnProgress | None = None) -> list[Loss]:
-        """Of each row, in their order. `on_progress` hears how many rows each batch held."""
+        """Of each row, in their order. `on_progress` hears how many rows each batch held. Raises OutOfMemory if one row
+        alone does not fit."""
         import torch
 
         found: list[Loss] = [Loss(0.0, 0)] * len(rows)
         with torch.inference_mode(), self._chosen(name):
             for batch in _make_batches([len(row.tokens) for row in rows]):
-                sums = self._sum_losses([rows[index] for index in batch])
+                sums = make_in_halves(self._sum_losses, [rows[index] for index in batch])
                 for index, nats in zip(batch, sums, strict=True):
                     found[index] = Loss(nats, sum(rows[index].learned[1:]))
                 if on_progress:
@@ -98,17 +109,24 @@ class Bench:
         return found
 
     def answer(
-        self, name: str, prompts: Sequence[Sequence[int]], *, limit: int, on_progress: OnProgress | None = None
+        self,
+        name: str,
+        prompts: Sequence[Sequence[int]],
+        *,
+        limits: Sequence[int],
+        on_progress: OnProgress | None = None,
     ) -> list[Answer]:
-        """Greedy replies of up to `limit` tokens, in the order of the prompts."""
+        """Greedy replies in the order of the prompts, each of at most as many tokens as its own limit says. Raises
+        OutOfMemory if one alone does not fit."""
         import torch
 
         found: dict[int, Answer] = {}
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        # A batch goes on until its longest reply ends.
+        order = sorted(range(len(prompts)), key=lambda index: (limits[index], len(prompts[index])))
         with torch.inference_mode(), self._chosen(name):
             for start in range(0, len(order), _BATCH_PROMPTS):
                 batch = order[start : start + _BATCH_PROMPTS]
-                answers = self._answer_batch([prompts[index] for index in batch], limit)
+                answers = make_in_halves(self._answer_batch, [(prompts[index], limits[index]) for index in batch])
                 found.update(zip(batch, answers, strict=True))
                 if on_progress:
                     on_progress(len(batch))
@@ -133,15 +151,16 @@ class Bench:
         sums = torch.zeros(len(rows), dtype=torch.float64, device=learnt.device)
         return [float(value) for value in sums.index_add_(0, owners, losses.double())]
 
-    def _answer_batch(self, prompts: Sequence[Sequence[int]], limit: int) -> list[Answer]:
-        tokens, mask = self._pad(prompts, left=True)
+    def _answer_batch(self, asked: Sequence[tuple[Sequence[int], int]]) -> list[Answer]:
+        """Of (prompt, limit)."""
+        tokens, mask = self._pad([prompt for prompt, _ in asked], left=True)
         stops = sorted(self.template.stop_ids)
         filling = stops[0] if stops else 0
         begun = time.monotonic()
         made = self._model.generate(
             input_ids=tokens,
             attention_mask=mask,
-            max_new_tokens=limit,
+            max_new_tokens=max(limit for _, limit in asked),
             do_sample=False,
             num_beams=1,
             temperature=None,
@@ -152,9 +171,10 @@ class Bench:
             eos_token_id=stops or None,
             pad_token_id=filling,
         )
-        seconds = (time.monotonic() - begun) / len(prompts)
+        seconds = (time.monotonic() - begun) / len(asked)
         answers = []
-        for row in made[:, tokens.shape[1] :].tolist():
+        for made_row, (_, limit) in zip(made[:, tokens.shape[1] :].tolist(), asked, strict=True):
+            row = made_row[:limit]
             end = next((place for place, token in enumerate(row) if token in self.template.stop_ids), None)
             ids = row if end is None else row[:end]
             answers.append(Answer(self.template.decode(ids), end is not None, len(ids), seconds))
@@ -188,6 +208,31 @@ class Bench:
             off = self._model.disable_adapter()
         with off:
             yield
+
+
+def make_in_halves(make: Callable[[Sequence[_One]], list[_Found]], rows: Sequence[_One]) -> list[_Found]:
+    """What `make` makes of the rows; where memory does not suffice for all at once, of one half and then the other.
+    Raises OutOfMemory if one row alone does not fit."""
+    try:
+        return make(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise OutOfMemory(
+                "One row by itself does not fit into memory.", hint="Compare on a machine with more of it."
+            ) from error
+    # Outside the handler: the traceback holds the tensors of the failed pass.
+    _free_memory()
+    middle = len(rows) // 2
+    return [*make_in_halves(make, rows[:middle]), *make_in_halves(make, rows[middle:])]
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _make_batches(lengths: Sequence[int]) -> Iterator[list[int]]:

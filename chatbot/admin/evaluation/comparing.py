@@ -1,50 +1,48 @@
 """An evaluation from beginning to end: the candidate against what answers now.
 
-The held-out part is the test split of the dataset that the candidate's run trained on, which training never saw, not
-even to decide when to stop. Where that is too small to decide by, the validation split is added, and the report says
-so. Rows that were only put in against forgetting are measured apart: they are not what it was trained for.
+The held-out part is that of the dataset that the candidate's run trained on (`holding` says which, and how far it may
+be believed). Rows that were only put in against forgetting are measured apart: they are not what it was trained for.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from chatbot.admin.datasets.freezing import open_version
-from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem
-from chatbot.admin.evaluation.bench import Answer, Bench
-from chatbot.admin.evaluation.gate import FEWEST, Data, decide
+from chatbot.admin.evaluation.bench import Bench
+from chatbot.admin.evaluation.choices import Chosen, compare_choices
+from chatbot.admin.evaluation.fit import MOST, PARTNERS, measure_fit
+from chatbot.admin.evaluation.gate import FEWEST, Data, decide, judge_gain
 from chatbot.admin.evaluation.harness import is_task, list_tasks, measure_task
+from chatbot.admin.evaluation.holding import HeldOut, hold, judge_borrowed
 from chatbot.admin.evaluation.measuring import (
     CANDIDATE,
     CHAMPION,
-    Question,
-    compare_choices,
-    compare_labels,
+    HELD_OUT,
     compare_losses,
-    compare_pairs,
-    compare_replies,
-    list_questions,
-    measure_fit,
+    count_rows,
+    measure_gain,
+    render_items,
 )
+from chatbot.admin.evaluation.questions import list_questions
+from chatbot.admin.evaluation.recording import record
 from chatbot.admin.evaluation.records import Comparison, Measure, Report
+from chatbot.admin.evaluation.replies import compare_replies
 from chatbot.admin.evaluation.statistics import needed_samples
 from chatbot.admin.evaluation.suites import Suite, load_suite
-from chatbot.admin.rendering import TrainingRow, render_prompt, render_rows
+from chatbot.admin.versions import find_version
 from chatbot.config import Home
-from chatbot.errors import NotFound, PromotionRefused
+from chatbot.errors import InvalidInput, NotFound, PromotionRefused
 from chatbot.models.library import ModelFolder, ModelLibrary
-from chatbot.models.template import ChatTemplate
 from chatbot.store.database import Store
-from chatbot.store.evaluations import GATE, Score
 from chatbot.store.model_versions import ModelVersion
 
 SUITES = ("general", "safety")
-_VERDICTS = {"better": 1.0, "undecided": 0.0, "worse": -1.0}
 
 OnProgress = Callable[[str, int, int], None]
 """Hears what is being measured, how many rows a batch held, and how many there are in all."""
@@ -58,8 +56,9 @@ class Limits:
     """Held-out items, at most."""
     replies: int = 32
     """Held-out prompts that are answered by both."""
-    tokens: int = 64
-    """Of a generated reply, at most."""
+    tokens: int = 256
+    """Of a generated reply, at most: it bounds the time, also for whoever never ends. Less follows from the reply that
+    was approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,7 @@ class Pairing:
     adapters: Mapping[str, Path]
     """By CANDIDATE and CHAMPION; a base model has none."""
     dataset: str
-    items: Sequence[Item]
-    general: Sequence[Item]
-    """Held-out rows against forgetting."""
-    note: str
+    held: HeldOut
 
 
 def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limits) -> Pairing:
@@ -101,19 +97,13 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
     if not titles:
         raise NotFound(f"The dataset that {candidate} learnt from is not here.", hint="Import it.")
     _, folder = open_version(store, home, titles[0])
-    items, note = list(folder.read("test")), "test"
-    if sum(not _is_general(item) for item in items) < FEWEST:
-        items += folder.read("validation")
-        note = "test and validation"
     return Pairing(
         candidate=version,
-        champion=_find_version(store, other),
+        champion=find_version(store, other),
         base=own.foundation,
         adapters={side: one.path for side, one in ((CANDIDATE, own), (CHAMPION, other)) if one.kind == "adapter"},
         dataset=titles[0],
-        items=[item for item in items if not _is_general(item)][: limits.items],
-        general=[item for item in items if _is_general(item)][: limits.items],
-        note=note,
+        held=hold(folder, own.load_template(), window=own.context, most=limits.items, fewest=FEWEST),
     )
 
 
@@ -123,37 +113,44 @@ def evaluate(
     """Measures both models and records what came of it. `more` are further suites: files of our own form, or tasks of
     lm-evaluation-harness; they are told, and decide nothing. Raises PromotionRefused if nothing is held out,
     InvalidInput for a suite that cannot be read."""
-    if not pairing.items:
+    held = pairing.held
+    if not held.items:
         raise PromotionRefused(
             f"{pairing.dataset} holds nothing out, so nothing can be said about {pairing.candidate.name}.",
             hint="Build a larger dataset.",
         )
     begun = time.monotonic()
-    template = pairing.base.load_template()
-    bench = Bench(pairing.base, pairing.adapters, template)
-    suites = [load_suite(name) for name in (*SUITES, *(one for one in more if not is_task(one)))]
-    questions = list_questions(pairing.items)
-    measures, primary = _measure_gain(bench, template, pairing.items, on_progress)
-    if pairing.general:
-        rows = _render(template, pairing.general)
-        measures.append(compare_losses(bench, rows, "replay", _step(on_progress, "replay", 2 * len(rows))))
-    chosen: dict[str, list[tuple[str, str, bool]]] = {}
+    suites = _load_suites([one for one in more if not is_task(one)])
+    bench = Bench(pairing.base, pairing.adapters, pairing.base.load_template())
+    questions = list_questions(held.items)
+    gain = measure_gain(bench, held.items, _step(on_progress, "held-out part", count_rows(bench.template, held.items)))
+    measures = list(gain.measures)
+    if held.general:
+        rows, groups = render_items(bench.template, held.general)
+        measures += compare_losses(bench, rows, groups, "replay", _step(on_progress, "replay", 2 * len(rows))).measures
+    chosen: dict[str, list[Chosen]] = {}
     for suite in suites:
         count = 2 * sum(1 + len(item.wrong) for item in suite.items)
-        measure, chosen[suite.name] = compare_choices(bench, template, suite, _step(on_progress, suite.name, count))
+        measure, chosen[suite.name] = compare_choices(bench, suite, _step(on_progress, suite.name, count))
         measures.append(measure)
     for task in list_tasks(more):
         measures += measure_task(bench, pairing.base, task, _step(on_progress, f"lm-eval {task}", 2))
-    fit = measure_fit(bench, template, questions, _step(on_progress, "fit of the data", 2 * len(questions)))
+    fit = measure_fit(
+        bench,
+        questions,
+        elsewhere=[item.prompt for item in suites[0].items],
+        fewest=FEWEST,
+        on_progress=_step(on_progress, "fit of the data", 2 * (1 + PARTNERS) * min(len(questions), MOST)),
+    )
     asked = questions[: limits.replies]
-    answers = _ask(bench, template, asked, limits, on_progress)
-    measures += compare_replies(asked, answers[CANDIDATE], answers[CHAMPION])
-    measures += _ask_people(store, pairing)
-    data = Data(len(pairing.items), tuple(one.answer for one in questions), fit)
-    texts = {side: [answer.text for answer in found] for side, found in answers.items()}
-    verdict, reasons = decide(measures, data, texts, primary=primary)
-    main = next(one for one in measures if (one.suite, one.metric) == primary)
+    step = _step(on_progress, "replies", 2 * len(asked))
+    replies, answers = compare_replies(bench, asked, most=limits.tokens, on_progress=step)
+    measures += [*replies, *_ask_people(store, pairing)]
     run = pairing.candidate.run_id or ""
+    borrowed = judge_borrowed(store, run, pairing.champion.id, held, gain)
+    data = Data(held.groups, tuple(questions), fit, borrowed)
+    texts = {side: [answer.text for answer in found] for side, found in answers.items()}
+    verdict, reasons = decide(measures, data, texts)
     report = Report(
         id=store.evaluations.new_id(),
         created=datetime.now(UTC),
@@ -163,7 +160,7 @@ def evaluate(
         dataset=pairing.dataset,
         verdict=verdict,
         reasons=reasons,
-        needed=needed_samples(main.difference, main.stderr or 0.0, main.n) if verdict == "undecided" else None,
+        needed=count_needed(measures[0], data) if verdict == "undecided" else None,
         measures=tuple(measures),
         comparisons=tuple(
             Comparison(question.prompt, question.answer, other.text, own.text)
@@ -171,95 +168,41 @@ def evaluate(
         ),
         curve=tuple(store.runs.metrics(run, "loss")),
         held_out_curve=tuple(store.runs.metrics(run, "held-out loss")),
-        settings={"held_out": pairing.note, **{suite.name: suite.version for suite in suites}, "tokens": limits.tokens},
+        settings={"held_out": held.note, **{suite.name: suite.version for suite in suites}, "tokens": limits.tokens},
         seconds=time.monotonic() - begun,
     )
-    _record(store, pairing, report, suites, chosen)
+    record(store, report, pairing.candidate.id, pairing.champion.id, chosen)
     return report
 
 
-def _measure_gain(
-    bench: Bench, template: ChatTemplate, items: Sequence[Item], on_progress: OnProgress
-) -> tuple[list[Measure], tuple[str, str]]:
-    """What it was trained for, and the name of the figure that decides."""
-    pairs = [item for item in items if isinstance(item, PreferenceItem)]
-    if pairs:
-        step = _step(on_progress, "held-out pairs", 4 * len(pairs))
-        return compare_pairs(bench, template, pairs, step), ("held-out", "margin")
-    labels = [item for item in items if isinstance(item, LabelItem)]
-    if labels:
-        step = _step(on_progress, "held-out replies", 2 * len(labels))
-        return compare_labels(bench, template, labels, step), ("held-out", "margin")
-    rows = _render(template, items)
-    step = _step(on_progress, "held-out loss", 2 * len(rows))
-    return [compare_losses(bench, rows, "held-out", step)], ("held-out", "loss")
+def count_needed(measure: Measure, data: Data) -> int | None:
+    """How many held-out items it would take to be sure of the gain; None if that cannot be said, or if it is not the
+    gain that is in doubt. Always more than there were, and as many as are in FEWEST groups."""
+    if judge_gain(measure, replace(data, borrowed=None))[0].weight != "undecided":
+        return None
+    found = needed_samples(measure.difference, measure.stderr or 0.0, measure.n)
+    if found is None or measure.stderr is None:
+        return None
+    return max(found, math.ceil(FEWEST * measure.n / max(data.groups, 1)), measure.n + 1)
 
 
-def _render(template: ChatTemplate, items: Sequence[Item]) -> list[TrainingRow]:
-    return [row for item in items if isinstance(item, SftItem) for row in render_rows(template, item.turns)]
-
-
-def _ask(
-    bench: Bench, template: ChatTemplate, questions: Sequence[Question], limits: Limits, on_progress: OnProgress
-) -> dict[str, list[Answer]]:
-    prompts = [render_prompt(template, one.turns) for one in questions]
-    step = _step(on_progress, "replies", 2 * len(prompts))
-    return {side: bench.answer(side, prompts, limit=limits.tokens, on_progress=step) for side in (CANDIDATE, CHAMPION)}
+def _load_suites(more: Sequence[str]) -> list[Suite]:
+    """Ours and `more`, none of which may pass for another: the gate knows what it watches by name."""
+    suites = [load_suite(name) for name in SUITES]
+    taken = {*SUITES, HELD_OUT, "replay", "replies", "speed", "people", "tokens"}
+    for source in more:
+        suite = load_suite(source)
+        if suite.name in taken:
+            raise InvalidInput(f"A suite called {suite.name} is measured already.", hint="Give the file another name.")
+        taken.add(suite.name)
+        suites.append(suite)
+    return suites
 
 
 def _ask_people(store: Store, pairing: Pairing) -> list[Measure]:
     said = store.evaluations.ask_people(pairing.candidate.id, pairing.champion.id)
     counts = (("rated up", said.up), ("rated down", said.down), ("duels won", said.wins))
     return [Measure("people", name, own, other, own + other) for name, (own, other) in counts if own + other]
-
-
-def _record(
-    store: Store,
-    pairing: Pairing,
-    report: Report,
-    suites: Sequence[Suite],
-    chosen: Mapping[str, list[tuple[str, str, bool]]],
-) -> None:
-    versions = {suite.name: suite.version for suite in suites}
-    replies = [(one.prompt, one.candidate, {"champion": one.champion}) for one in report.comparisons]
-    scores = []
-    for measure in report.measures:
-        items: list[tuple[str, str, dict[str, Any]]] = []
-        if (measure.suite, measure.metric) == ("replies", "chrF"):
-            items = [*replies]
-        elif measure.suite in chosen:
-            items = [(prompt, answer, {"right": right}) for prompt, answer, right in chosen[measure.suite]]
-        scores.append(
-            Score(
-                suite=measure.suite,
-                suite_version=versions.get(measure.suite, pairing.dataset),
-                metric=measure.metric,
-                candidate=measure.candidate,
-                baseline=measure.champion,
-                stderr=measure.stderr,
-                n=measure.n,
-                items=tuple(items),
-            )
-        )
-    reasons: tuple[tuple[str, str, dict[str, Any]], ...] = tuple(
-        (reason.weight, reason.text, {}) for reason in report.reasons
-    )
-    value = _VERDICTS[report.verdict]
-    scores.append(Score(GATE, "1", "verdict", value, 0.0, None, len(pairing.items), reasons))
-    store.evaluations.add(report.id, pairing.candidate.id, pairing.champion.id, scores)
-
-
-def _find_version(store: Store, folder: ModelFolder) -> ModelVersion:
-    if folder.kind == "adapter":
-        return store.model_versions.find(folder.name)
-    identifier = store.model_versions.find_or_add_base(
-        folder.name, sha256=folder.sha256, template_sha=folder.template_sha, path=str(folder.path)
-    )
-    return store.model_versions.get(identifier)
-
-
-def _is_general(item: Item) -> bool:
-    return item.source.startswith("replay:")
 
 
 def _step(on_progress: OnProgress, title: str, total: int) -> Callable[[int], None]:

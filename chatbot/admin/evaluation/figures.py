@@ -15,6 +15,8 @@ Sign = Literal["better", "worse", "unclear", ""]
 
 MARKS: dict[Sign, str] = {"better": "▲", "worse": "▼", "unclear": "·", "": ""}
 NONE = "–"
+WEIGHTS: dict[Verdict, str] = {"better": "for it", "worse": "against it", "undecided": "open"}
+"""What a reason says of the candidate: a suite that did not fall speaks for it without being better."""
 _SHARES = {"accuracy", "preferred", "exact", "ended", "empty", "repetitive"}
 _COUNTS = {"people"}
 _VERDICTS: dict[Verdict, str] = {

@@ -2,16 +2,16 @@
 
 It has hundreds of tasks and the way each is scored; ours is only to hand it the two models of the bench, one after the
 other, and to pair what comes out sample by sample. It is an extra (`pip install chatbot[lm-eval]`), since it brings
-thirty packages. A task is named, or is a YAML file of one's own. A task file can ask for Python functions by
-`!function`; what the harness ships is its own affair, a file that is handed to us may not.
+thirty packages. A task is named, or is a YAML file of one's own, of which only what `task_files` understood is handed
+over, alone in an empty folder: the harness reads whatever lies beside it.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import os
-import re
+import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -20,14 +20,14 @@ from typing import Any
 from chatbot.admin.evaluation.bench import Bench
 from chatbot.admin.evaluation.measuring import CANDIDATE, CHAMPION, OnProgress, pair_scores
 from chatbot.admin.evaluation.records import Direction, Measure
+from chatbot.admin.evaluation.task_files import read_task_file
 from chatbot.admin.training.run import quiet
-from chatbot.errors import InvalidInput
+from chatbot.engine.loading import is_out_of_memory
+from chatbot.errors import InvalidInput, OutOfMemory
 from chatbot.models.library import ModelFolder
 from chatbot.text import printable_line
 
 PREFIX = "lm-eval:"
-_MOST = 1 << 20  # bytes of a task file
-_TASK = re.compile(r"^task:\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*$", re.MULTILINE)
 
 
 def measure_task(bench: Bench, base: ModelFolder, task: str, on_progress: OnProgress) -> list[Measure]:
@@ -39,26 +39,29 @@ def measure_task(bench: Bench, base: ModelFolder, task: str, on_progress: OnProg
         from lm_eval.tasks import TaskManager
     except ImportError:
         raise InvalidInput("lm-evaluation-harness is not installed.", hint="pip install 'chatbot[lm-eval]'") from None
+    import yaml  # type: ignore[import-untyped]
+    from jinja2 import TemplateError
     from transformers import AutoTokenizer
 
-    name, folder = _find_task(task)
     samples: dict[str, list[dict[str, Any]]] = {}
     better: dict[str, Direction] = {}
-    with quiet(), _hushed():
-        tasks = TaskManager(include_path=folder)
+    faults = (LookupError, ValueError, TypeError, AttributeError, AssertionError, OSError, ImportError, RuntimeError)
+    with quiet(), _hushed(), _find_task(task) as (name, folder):
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
-        for side in (CHAMPION, CANDIDATE):
-            with bench.use(side) as model:
-                reader = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device=bench.device)
-                try:
+        try:
+            tasks = TaskManager(include_path=folder)
+            for side in (CHAMPION, CANDIDATE):
+                with bench.use(side) as model:
+                    reader = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device=bench.device)
                     found = simple_evaluate(model=reader, tasks=[name], task_manager=tasks, bootstrap_iters=0)
-                except (KeyError, ValueError, OSError, ImportError) as error:
-                    reason = printable_line(str(error), 300)
-                    raise InvalidInput(f"The task {name} cannot be run: {reason}") from error
-            assert found is not None
-            samples[side] = [one for rows in found["samples"].values() for one in rows]
-            better.update(_read_directions(found))
-            on_progress(1)
+                samples[side] = [{**one, "task": key} for key, rows in found["samples"].items() for one in rows]
+                better.update(_read_directions(found))
+                on_progress(1)
+        except (*faults, yaml.YAMLError, TemplateError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"The task {name} does not fit into memory.") from error
+            reason = printable_line(str(error) or type(error).__name__, 300)
+            raise InvalidInput(f"The task {name} cannot be run: {reason}") from error
     return _pair(f"{PREFIX}{name}", samples, better)
 
 
@@ -75,23 +78,16 @@ def _hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _find_task(task: str) -> tuple[str, str | None]:
-    """The name of a task, and the folder of its file if it is one."""
+@contextmanager
+def _find_task(task: str) -> Iterator[tuple[str, str | None]]:
+    """The name of a task, and a folder with nothing but its file if it is one."""
     if not task.endswith((".yaml", ".yml")):
-        return task, None
-    path = Path(task)
-    try:
-        if path.stat().st_size > _MOST:
-            raise InvalidInput(f"{path} is too large for a task file.")
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    if "!function" in text:
-        raise InvalidInput(f"{path} asks for Python code by !function, which a task file may not here.")
-    found = _TASK.search(text)
-    if found is None:
-        raise InvalidInput(f"{path} names no task.", hint="It needs a line such as `task: my_task`.")
-    return found[1], os.fspath(path.resolve().parent)
+        yield task, None
+        return
+    name, text = read_task_file(Path(task))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "task.yaml").write_text(text, "utf-8")
+        yield name, folder
 
 
 def _read_directions(found: Any) -> dict[str, Direction]:
@@ -103,22 +99,34 @@ def _read_directions(found: Any) -> dict[str, Direction]:
 
 
 def _pair(suite: str, samples: dict[str, list[dict[str, Any]]], better: dict[str, Direction]) -> list[Measure]:
-    """Paired by document: the harness may hand the samples over in any order."""
-    rows = {side: {(one["doc_id"], one["doc_hash"]): one for one in found} for side, found in samples.items()}
-    both = sorted(rows[CANDIDATE].keys() & rows[CHAMPION].keys(), key=str)
+    """Paired by document: the harness may hand the samples over in any order. A task whose answers are read in several
+    ways has each sample once for each way (its filter), and a figure for each."""
+    rows: dict[str, dict[str, dict[tuple[str, ...], dict[str, Any]]]] = {}
+    for side, found in samples.items():
+        for one in found:
+            key = tuple(str(one.get(name, "")) for name in ("task", "doc_id", "doc_hash"))
+            rows.setdefault(str(one.get("filter", "none")), {}).setdefault(side, {})[key] = one
     measures = []
-    for metric in sorted(better):
-        values = [[_read_number(rows[side][key].get(metric)) for key in both] for side in (CANDIDATE, CHAMPION)]
-        if both and None not in values[0] and None not in values[1]:
-            own, other = ([value for value in side if value is not None] for side in values)
-            measures.append(pair_scores(suite, metric, own, other, better[metric]))
+    for way, sides in sorted(rows.items()):
+        own, other = sides.get(CANDIDATE, {}), sides.get(CHAMPION, {})
+        both = sorted(own.keys() & other.keys())
+        for metric in sorted(better):
+            pairs = [(_read_number(own[key].get(metric)), _read_number(other[key].get(metric))) for key in both]
+            # Not every task of a group has every figure.
+            sound = [(a, b) for a, b in pairs if a is not None and b is not None]
+            if sound:
+                title = metric if len(rows) == 1 else f"{metric} ({way})"
+                first, second = ([pair[side] for pair in sound] for side in (0, 1))
+                measures.append(pair_scores(suite, title, first, second, better[metric]))
     if not measures:
         raise InvalidInput(f"{suite} has no figure for single samples, so that nothing can be paired.")
     return measures
 
 
 def _read_number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """Also one of NumPy's."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def is_task(suite: str) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from chatbot.admin.evaluation.statistics import Interval
 
 Verdict = Literal["better", "worse", "undecided"]
 Direction = Literal["lower", "higher", ""]
@@ -35,6 +37,33 @@ class Measure:
     @property
     def difference(self) -> float:
         return self.candidate - self.champion
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """In what share of comparisons an answer is likelier after its own prompt than after another one; `n` answers were
+    compared. Of shuffled answers it is CHANCE."""
+
+    CHANCE: ClassVar[float] = 0.5
+
+    interval: Interval
+    n: int
+    alike: bool = False
+    """Whether the prompts are so alike, and the answers so much at home among them, that it may not matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """What is asked for beside a sure gain, where the validation split was measured on that chose the weights."""
+
+    choices: int
+    """Among how many sets of weights it chose; 0 if that is not known."""
+    low: float
+    """The gain that is left, were each of them to be right at once."""
+    tested: int
+    """Groups of the test split, which chose nothing."""
+    gain: float
+    """The candidate's mean gain on those alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from chatbot.admin.evaluation.curves import draw_chart
-from chatbot.admin.evaluation.figures import list_facts, list_rows, thin, write_verdict
+from chatbot.admin.evaluation.figures import WEIGHTS, list_facts, list_rows, thin, write_verdict
 from chatbot.admin.evaluation.records import Report
 from chatbot.errors import InvalidInput
 from chatbot.text import printable, printable_line
@@ -41,6 +41,7 @@ def render_html(report: Report) -> str:
     )
     page = template.render(
         report=report,
+        weights=WEIGHTS,
         verdict=write_verdict(report),
         facts=list_facts(report),
         suites=list(list_rows(report)),
@@ -58,7 +59,7 @@ def _write_markdown(report: Report) -> Iterator[str]:
     yield f"# {_escape(report.candidate)} against {_escape(report.champion)}: {report.verdict}\n"
     yield f"**{write_verdict(report)}**\n"
     for reason in report.reasons:
-        yield f"- *{reason.weight}* – {_escape(reason.text)}"
+        yield f"- *{WEIGHTS[reason.weight]}* – {_escape(reason.text)}"
     yield "\n| | |\n| --- | --- |"
     for name, value in list_facts(report).items():
         yield f"| {_escape(name)} | {_escape(value)} |"

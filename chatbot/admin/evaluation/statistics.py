@@ -6,6 +6,9 @@ what comes out is the interval: the bootstrap (Efron 1979), paired as for machin
 significance tests for machine translation evaluation"). Nothing is assumed of the losses' distribution, which is
 skewed, and every draw comes from a seed, so that a report says the same twice.
 
+Rows that belong together (of one conversation, or with prompts that are alike) are no independent witnesses: they are
+drawn together, as one group (the cluster bootstrap), and what counts is how many groups there are.
+
 The plain percentile interval is too narrow for few items; its ends are moved outwards as Hesterberg (2015, "What
 teachers should know about the bootstrap", section 5.3) proposes, so that the mean of normal values gets the t interval.
 """
@@ -13,7 +16,7 @@ teachers should know about the bootstrap", section 5.3) proposes, so that the me
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -44,16 +47,42 @@ class Interval:
     stderr: float
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Paired differences, one a row: `values` over `weights`, such as nats over tokens, each row in its group. A long
+    row weighs more than a short one; without `groups` each row is one of its own."""
+
+    values: Sequence[float]
+    weights: Sequence[float]
+    groups: Sequence[str] | None = None
+
+    def keep(self, groups: Collection[str]) -> Series:
+        """The rows of these groups."""
+        places = [place for place, group in enumerate(self.groups or ()) if group in groups]
+        return Series(
+            [self.values[place] for place in places],
+            [self.weights[place] for place in places],
+            [(self.groups or ())[place] for place in places],
+        )
+
+
 def mean_interval(
-    differences: Sequence[float], *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = SEED
+    differences: Sequence[float],
+    groups: Sequence[str] | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
 ) -> Interval:
     """The mean of paired differences, one for each item."""
-    return ratio_interval(differences, [1.0] * len(differences), confidence=confidence, resamples=resamples, seed=seed)
+    ones = [1.0] * len(differences)
+    return ratio_interval(differences, ones, groups, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def ratio_interval(
     numerators: Sequence[float],
     denominators: Sequence[float],
+    groups: Sequence[str] | None = None,
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -61,29 +90,39 @@ def ratio_interval(
 ) -> Interval:
     """The ratio of sums, such as nats over tokens, in which a long item weighs more than a short one.
 
-    The items are drawn, each with its numerator and its denominator; the standard error is that of the ratio estimator
+    The groups are drawn, each with its numerator and its denominator; the standard error is that of the ratio estimator
     (Cochran 1977, "Sampling techniques", section 6.4). Raises ValueError if the lengths differ or a denominator is
     negative.
     """
+    series = Series(numerators, denominators, groups)
+    return contrast_interval(series, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def contrast_interval(
+    one: Series,
+    other: Series | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Interval:
+    """The ratio of `one` less that of `other`, if there is one; each is drawn by itself, as large as it is. Raises as
+    `ratio_interval`."""
     import numpy as np
 
-    top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
-    if top.ndim != 1 or top.shape != bottom.shape:
-        raise ValueError("there must be as many numerators as denominators")
-    if (bottom < 0).any():
-        raise ValueError("a denominator is negative")
-    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):  # a model that training broke gives such losses
+    parts = [_sum_groups(series) for series in (one, other) if series is not None]
+    if not all(np.isfinite(part).all() for both in parts for part in both):  # the losses of a model that training broke
         return Interval(math.nan, -math.inf, math.inf, math.inf)
-    weight = float(bottom.sum())
-    mean = float(top.sum()) / weight if weight else 0.0
-    count = len(top)
-    if np.count_nonzero(bottom) < 2:
+    means = [float(top.sum()) / (float(bottom.sum()) or 1.0) for top, bottom in parts]
+    mean = means[0] - sum(means[1:])
+    fewest = min(len(top) for top, _ in parts)
+    if fewest < 2:
         return Interval(mean, -math.inf, math.inf, math.inf)
-    residuals = top - mean * bottom
-    stderr = math.sqrt(count / (count - 1) * float(residuals @ residuals)) / weight
-    tail = _widen((1 - confidence) / 2, count)
-    low, high = np.quantile(_resample(top, bottom, resamples, seed), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), stderr)
+    errors = [_find_error(top, bottom, own) for (top, bottom), own in zip(parts, means, strict=True)]
+    drawn = [_resample(top, bottom, resamples, seed + place) for place, (top, bottom) in enumerate(parts)]
+    tail = _widen((1 - confidence) / 2, fewest)
+    low, high = np.quantile(drawn[0] - sum(drawn[1:]), [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), math.hypot(*errors))
 
 
 def needed_samples(
@@ -102,6 +141,30 @@ def needed_samples(
     return max(math.ceil(needed), 2) if needed <= _MOST else None
 
 
+def _find_error(top: Values, bottom: Values, mean: float) -> float:
+    residuals = top - mean * bottom
+    return math.sqrt(len(top) / (len(top) - 1) * float(residuals @ residuals)) / float(bottom.sum())
+
+
+def _sum_groups(series: Series) -> tuple[Values, Values]:
+    """Numerator and denominator of each group, of each row if there are no groups. What has no weight is left out."""
+    import numpy as np
+
+    top, bottom = np.asarray(series.values, dtype=np.float64), np.asarray(series.weights, dtype=np.float64)
+    if top.ndim != 1 or top.shape != bottom.shape:
+        raise ValueError("there must be as many numerators as denominators")
+    if (bottom < 0).any():
+        raise ValueError("a denominator is negative")
+    if series.groups is not None:
+        if len(series.groups) != len(top):
+            raise ValueError("there must be as many groups as numerators")
+        names = {group: place for place, group in enumerate(dict.fromkeys(series.groups))}
+        places = [names[group] for group in series.groups]
+        top, bottom = (np.bincount(places, part, minlength=len(names)).astype(np.float64) for part in (top, bottom))
+    weighty = bottom != 0
+    return top[weighty], bottom[weighty]
+
+
 def _resample(top: Values, bottom: Values, resamples: int, seed: int) -> Values:
     """The ratio in each of `resamples` drawings of as many items as there are. Shape: (resamples,)."""
     import numpy as np
@@ -115,9 +178,7 @@ def _resample(top: Values, bottom: Values, resamples: int, seed: int) -> Values:
         end = min(start + rows, resamples)
         drawn = generator.integers(0, count, size=(end - start, count), dtype=np.int32)
         weights = bottom[0] * count if even else bottom[drawn].sum(axis=1)
-        sums = top[drawn].sum(axis=1)
-        # A drawing of nothing but empty items says nothing: 0 rather than a division by 0.
-        ratios[start:end] = np.divide(sums, weights, out=np.zeros_like(sums), where=np.asarray(weights > 0))
+        ratios[start:end] = top[drawn].sum(axis=1) / weights
     return ratios
 
 

@@ -92,10 +92,21 @@ def load_suite(source: str | Path) -> Suite:
     return Suite(path.stem, hashlib.sha256(data).hexdigest()[:_SHORT], tuple(items.values()))
 
 
+def list_suite_prompts() -> list[str]:
+    """The prompts of all suites that the program ships: what nothing that is trained on may be like, lest a suite
+    measure what was learnt by heart."""
+    names = sorted(path.stem for path in _find_folder().glob("*.jsonl"))
+    return [item.prompt for name in names for item in load_suite(name).items]
+
+
+def _find_folder() -> Path:
+    return package_folder("data") / "evaluation"
+
+
 def _find(source: str | Path) -> Path:
     if isinstance(source, Path):
         return source
-    folder = package_folder("data") / "evaluation"
+    folder = _find_folder()
     if _NAME.fullmatch(source):
         path = folder / f"{source}.jsonl"
         if path.is_file():

@@ -34,7 +34,8 @@ def evaluate(
         str, typer.Option("--against", metavar="MODEL", help="Compare with this one; else with what answers now.")
     ] = "champion",
     replies: Annotated[
-        int, typer.Option("--replies", min=1, metavar="N", help="Held-out prompts that both answer.")
+        int,
+        typer.Option("--replies", min=1, metavar="N", help="Held-out prompts that both answer; fewer decide nothing."),
     ] = 32,
     suites: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import chain
 
-from chatbot.admin.evaluation.figures import MARKS, list_rows, write_verdict
+from chatbot.admin.evaluation.figures import MARKS, WEIGHTS, list_rows, write_verdict
 from chatbot.admin.evaluation.records import Comparison, Report, Verdict
 from chatbot.cli.logs.printing import count_of, fit, lay_out, style
 from chatbot.text import printable, printable_line
@@ -29,7 +29,7 @@ def _write(report: Report, width: int) -> Iterator[str]:
     for line in _wrap(write_verdict(report), width):
         yield style(line, fg=_COLOURS[report.verdict], bold=True)
     for reason in report.reasons:
-        yield from _label(reason.weight, reason.text, width, colour=_COLOURS[reason.weight])
+        yield from _label(WEIGHTS[reason.weight], reason.text, width, colour=_COLOURS[reason.weight])
     yield ""
     yield from _lay_out_figures(report, width)
     for one in report.comparisons[:_SHOWN]:

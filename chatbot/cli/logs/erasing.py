@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +12,7 @@ from chatbot.cli.logs.finding import Log, find_conversations, open_log
 from chatbot.cli.logs.options import AsJson, Yes
 from chatbot.cli.logs.printing import confirm, count_of, find_width, fit, is_interactive, print_json, print_text, tell
 from chatbot.cli.logs.waiting import show_work
-from chatbot.errors import LearningError
+from chatbot.errors import StoreError
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def forget(
 
 
 def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, *, only_deleted: bool = False) -> None:
+    from chatbot.admin.datasets.forgetting import forget as forget_beside
+
     ids = [one.id for one in chosen]
     planned = log.store.erasure.preview(ids)
     if not as_json:
@@ -99,28 +101,32 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
     confirm(f"Delete {count_of(len(ids), 'conversation')} for good? Nothing brings it back.", yes=yes)
     texts = [message.content for one in ids for message in log.store.logs.tree(one)]
     with show_work("deleting") as say:
-        done = log.store.erasure.forget(ids, say, only_deleted=only_deleted)
+        done, failure = _erase(log, ids, say, only_deleted)
         say("rewriting dataset files")
-        struck, failure = _strike(log, ids, texts)
-    if as_json:
-        print_json(_to_json(ids, done, done=True, struck=struck))
-    else:
-        _tell(done, struck)
-    if failure:
+        beside = forget_beside(log.store, log.home, ids, texts)
+    if done is None:
+        assert failure is not None
+        _tell_struck(beside.struck)
+        if beside.failure:
+            tell(str(beside.failure))
         raise failure
+    if as_json:
+        print_json(_to_json(ids, done, done=True, struck=beside.struck))
+    else:
+        _tell(done, beside.struck)
+    if beside.failure:
+        raise beside.failure
 
 
-def _strike(log: Log, ids: Sequence[str], texts: Sequence[str]) -> tuple[Sequence[Struck], LearningError | None]:
-    """Out of the database first: what it no longer knows is struck from the files now or the next time. The error, if
-    there is one, is for when all else is told."""
-    from chatbot.admin.datasets.forgetting import strike
-    from chatbot.admin.traces import forget_traces
-
+def _erase(
+    log: Log, ids: Sequence[str], say: Callable[[str], object], only_deleted: bool
+) -> tuple[Forgotten | None, StoreError | None]:
+    """Out of the database first: what it no longer knows is struck from the files now or the next time. An error of the
+    database is for when the files are struck, which hold the same texts and need no database to lose them."""
     try:
-        forget_traces(log.store, log.home, texts)
-        return strike(log.store, log.home, ids), None
-    except LearningError as error:
-        return (), error
+        return log.store.erasure.forget(ids, say, only_deleted=only_deleted), None
+    except StoreError as error:
+        return None, error
 
 
 def _tell(done: Forgotten, struck: Sequence[Struck]) -> None:
@@ -134,12 +140,16 @@ def _tell(done: Forgotten, struck: Sequence[Struck]) -> None:
     if done.descent.datasets:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.datasets)
         print_text(printable_line(f"Its items are gone from the dataset versions that held it: {names}."))
-    if struck:
-        names = ", ".join(f"{one.name}/{one.number} ({one.items:,})" for one in struck)
-        print_text(printable_line(f"Their files were written anew without them: {names}."))
+    _tell_struck(struck)
     if done.descent.models:
         names = ", ".join(f"{one.name}/{one.number}" for one in done.descent.models)
         print_text(printable_line(f"Stale, because they learnt from it: {names}. Train them again without it."))
+
+
+def _tell_struck(struck: Sequence[Struck]) -> None:
+    if struck:
+        names = ", ".join(f"{one.name}/{one.number} ({one.items:,})" for one in struck)
+        print_text(printable_line(f"Dataset files were written anew without them: {names}."))
 
 
 def _draw_plan(chosen: Sequence[Conversation], planned: Forgotten) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from chatbot.admin.datasets.building import build
+from chatbot.admin.datasets.examining import EXAMINED
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.datasets.freezing import delete_version, list_numbers, open_version
 from chatbot.admin.datasets.items import SPLITS, Item, PreferenceItem, SftItem, hash_content
 from chatbot.admin.datasets.request import BuildRequest, parse_title
+from chatbot.admin.evaluation.suites import list_suite_prompts
 from chatbot.config import Home
 from chatbot.errors import DatasetDamaged, InvalidInput, LearningError, NotFound
 from chatbot.files import hash_file
@@ -20,6 +23,7 @@ from chatbot.models.library import ModelFolder
 from chatbot.models.template import ChatTemplate
 from chatbot.store.database import Store
 from chatbot.store.filters import LogFilter
+from chatbot.store.migrations import open_upgraded
 from tests.admin.datasets.conftest import Build
 from tests.admin.datasets.samples import make_pairs, talk, write_alpaca, write_labels, write_pairs
 
@@ -129,16 +133,39 @@ def test_a_group_that_unites_what_was_trained_on_and_held_out_is_held_out(make: 
     assert folder.manifest.counts["split"]["united"] == 1
 
 
-def test_general_rows_make_up_their_share_of_train_and_are_never_held_out(make: Build, file: Path) -> None:
-    items = read_all(make(files=(file,), replay=0.25))
-    general = [item for item in items["train"] if item.source == "replay:general"]
-    assert abs(len(general) - len(items["train"]) / 4) <= 1
-    assert all(item.source == "file:facts.json" for split in ("validation", "test") for item in items[split])
+def test_general_rows_make_up_their_share_of_train_and_a_few_are_held_out_for_ever(make: Build, file: Path) -> None:
+    folder = make(files=(file,), replay=0.25)
+    items = read_all(folder)
+    general = {split: [item for item in own if item.source == "replay:general"] for split, own in items.items()}
+    assert abs(len(general["train"]) - len(items["train"]) / 4) <= 1
+    assert 1 <= len(general["validation"]) <= 3
+    assert 1 <= len(general["test"]) <= 3
+    held = len(general["validation"]) + len(general["test"])
+    assert folder.manifest.counts["replay"] == {
+        "wanted": len(general["train"]),
+        "taken": len(general["train"]),
+        "held": held,
+    }
+    assert make(files=(file,), replay=0.25).manifest.number == 1
+    other = place(make("other", files=(file,), replay=0.9, seed=7))
+    for split in ("validation", "test"):
+        asked = [item.turns[1].content for item in general[split]]
+        assert {other.get(one, split) for one in asked} == {split}
+
+
+def test_a_general_row_like_what_another_dataset_holds_out_is_not_trained_on(make: Build, tmp_path: Path) -> None:
+    asked = [f"Please tell me all that is known of the {word}, will you?" for word in ("bridge", "candle", "desert")]
+    held = write_alpaca(tmp_path / "a.json", [(one, f"Much of {n}.") for n, one in enumerate(asked)])
+    make("one", files=(held,), validation=0.0, test=0.99)
+    general = write_alpaca(tmp_path / "b.json", [(f"{one} Thanks.", f"Nothing {n}.") for n, one in enumerate(asked)])
+    own = write_alpaca(tmp_path / "c.json", make_pairs(30))
+    folder = make("two", files=(own,), validation=0.0, test=0.0, replay=0.5, replay_file=general)
+    assert folder.manifest.counts["replay"]["taken"] == 0
 
 
 def test_general_rows_never_teach_what_is_held_out(make: Build, file: Path) -> None:
     folder = make(files=(file,), replay=0.5, replay_file=file)
-    assert folder.manifest.counts["replay"] == {"wanted": len(list(folder.read("train"))), "taken": 0}
+    assert folder.manifest.counts["replay"] == {"wanted": len(list(folder.read("train"))), "taken": 0, "held": 0}
 
 
 def test_our_own_general_rows_are_read_whole(make: Build, file: Path) -> None:
@@ -146,8 +173,85 @@ def test_our_own_general_rows_are_read_whole(make: Build, file: Path) -> None:
     read = counts["read"]["files"]["general.jsonl"]
     assert read["records"] >= 60
     assert read["skipped"] == {}
-    assert counts["replay"]["taken"] == read["records"]
-    assert {"latin", "zh"} <= set(counts["languages"])
+    assert counts["left_out"].get(EXAMINED, 0) == 0
+    assert read["records"] * 0.7 <= counts["replay"]["taken"] <= read["records"]
+    assert counts["replay"]["held"] >= 5
+    assert {"en", "zh"} <= set(counts["languages"])
+
+
+def test_what_the_evaluation_suites_ask_is_not_trained_on(make: Build, store: Store, tmp_path: Path) -> None:
+    asked = list_suite_prompts()[:5]
+    pairs = [(f"{one}!", f"Answer {n}.") for n, one in enumerate(asked)]
+    path = write_alpaca(tmp_path / "f.json", [*pairs, *make_pairs(10)])
+    folder = make(files=(path,), replay=0.5, replay_file=path)
+    assert folder.manifest.counts["left_out"][EXAMINED] == 10
+    assert not {one for one in place(folder) if one.removesuffix("!") in asked}
+    talk(store, "hello there", "hi", asked[0], "the answer", "and a pear?", "a fruit", decisions="+++")
+    (item,) = [one for own in read_all(make("log")).values() for one in own]
+    assert [(turn.content, turn.learn) for turn in item.turns[2::2]] == [
+        ("hi", True),
+        ("the answer", False),
+        ("a fruit", True),
+    ]
+
+
+def test_what_was_approved_and_rated_down_is_told(make: Build, store: Store) -> None:
+    talk(store, "hi", "hello", "more?", "yes", decisions="++", ratings="-")
+    counts = make().manifest.counts
+    assert counts["contradicted"] == {"approved but rated down": 1}
+    assert counts["left_out"]["approved but rated down"] == 1
+    assert sum(counts["replies"].values()) == 1
+
+
+def test_exchanges_that_are_alike_fall_on_one_side_wherever_they_stand(make: Build, store: Store) -> None:
+    question, reply = (
+        "Which bridge in the old harbour is the longest of all?",
+        "The longest is the one of the north gate.",
+    )
+    for number, (asked, answered) in enumerate(make_pairs(24)):
+        if number % 2:
+            talk(store, asked, answered, f"{question} ({number})", f"{reply} {number}", decisions="++")
+        else:
+            talk(store, f"{question} [{number}]", f"{reply} {number}.", decisions="+")
+    items = read_all(make(near=2.0))
+    assert len({item.group for own in items.values() for item in own}) == 1
+
+
+def test_a_damaged_version_is_built_anew_under_the_next_number(
+    make: Build, store: Store, home: Home, file: Path
+) -> None:
+    first = make(files=(file,))
+    (first.path / "train.jsonl").unlink()
+    second = make(files=(file,))
+    assert (second.manifest.number, second.manifest.sha256) == (2, first.manifest.sha256)
+    assert second.manifest.counts["replaces"] == 1
+    (second.path / "manifest.json").write_text("{")
+    assert make(files=(file,)).manifest.number == 3
+    delete_version(store, home, store.datasets.find("talks", 2))
+    assert list_numbers(home, "talks") == [1, 3]
+
+
+def test_what_a_deleted_version_held_out_stays_held_out(make: Build, store: Store, home: Home, tmp_path: Path) -> None:
+    path = write_alpaca(tmp_path / "f.json", make_pairs(10))
+    first = place(make(files=(path,), validation=0.0, test=0.99))
+    assert list(first.values()).count("test") == 9
+    delete_version(store, home, store.datasets.find("talks"))
+    second = make(files=(path,), validation=0.0, test=0.0)
+    assert (second.manifest.number, place(second)) == (2, first)
+
+
+def test_builds_at_the_same_time_get_numbers_of_their_own(
+    tmp_path: Path, home: Home, base: ModelFolder, template: ChatTemplate
+) -> None:
+    def run(number: int) -> int:
+        path = write_alpaca(tmp_path / f"{number}.json", make_pairs(5 + number))
+        with Store.open(f"sqlite:///{tmp_path / 'chatbot.db'}") as store:
+            return build(store, home, template, base, BuildRequest("talks", "sft", files=(path,))).manifest.number
+
+    open_upgraded(f"sqlite:///{tmp_path / 'chatbot.db'}").close()
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(run, range(4))) == [1, 2, 3, 4]
+    assert list_numbers(home, "talks") == [1, 2, 3, 4]
 
 
 def test_one_source_is_capped_and_nearly_the_same_are_kept_as_it_grows(make: Build, tmp_path: Path) -> None:

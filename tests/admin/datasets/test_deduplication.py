@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatbot.admin.datasets.deduplication import remove_duplicates
+from chatbot.admin.datasets.drafts import Draft
+from chatbot.admin.datasets.items import Turn
 from chatbot.admin.datasets.similarity import Neighbours, cut_shingles, measure_similarity
 from tests.admin.datasets.samples import draft, make_pairs
 
@@ -43,6 +45,33 @@ def test_a_long_reply_that_was_copied_joins_its_groups() -> None:
     )
     assert len(done.drafts) == 2
     assert len(set(done.groups)) == 1
+
+
+def talk(*texts: str) -> Draft:
+    turns = [
+        Turn(role="user" if place % 2 == 0 else "assistant", content=text, learn=place % 2 == 1)
+        for place, text in enumerate(texts)
+    ]
+    return Draft("sft", "file:f", tuple(turns), ((),) * len(turns))
+
+
+def test_a_later_exchange_joins_the_group_of_one_like_it_and_a_habit_does_not() -> None:
+    asked, answered = "Which bridge in the old harbour is the longest?", "The one of the north gate is the longest."
+    thanks = "Thank you!", "You are welcome. Is there anything else that I can do?"
+    done = remove_duplicates(
+        [
+            talk("about apples", "red", asked, answered, *thanks),
+            talk("about engines", "loud", f"And {asked}", answered),
+            talk(asked.upper(), answered),
+            talk("about plums", "blue", *thanks),
+            talk("about kings", "old", asked, "That is told in another book."),
+        ],
+        2.0,
+    )
+    assert len(set(done.groups[:3])) == 1
+    assert len(set(done.groups)) == 3
+    held = remove_duplicates([talk("about plums", "blue", asked, answered)], 2.0, held=[talk(asked, answered)])
+    assert len(held.members[held.groups[0]]) == 2
 
 
 def test_all_of_a_conversation_is_one_group_also_through_its_duplicates() -> None:

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 
+from chatbot.admin.datasets import files
 from chatbot.admin.datasets.drafts import Draft
-from chatbot.admin.datasets.files import FileReport, Filling, parse_fill, read_file
+from chatbot.admin.datasets.files import FileReport, Filling, _read_talk, parse_fill, read_file
 from chatbot.admin.datasets.talks import draft_items
 from chatbot.errors import InvalidInput
-from tests.admin.datasets.samples import write_alpaca, write_labels, write_pairs
+from chatbot.logs.formats.own import write_json
+from chatbot.logs.training_use import RATED_DOWN
+from chatbot.store.archive_records import ArchivedConversation, ArchivedFeedback, ArchivedMessage
+from chatbot.store.database import Store
+from chatbot.store.filters import LogFilter
+from tests.admin.datasets.samples import talk, write_alpaca, write_labels, write_pairs
 
 
 def draft_all(path: Path, kind: Any, filling: Filling | None = None) -> tuple[list[Draft], Counter[str], FileReport]:
@@ -84,6 +90,44 @@ def test_rated_replies_are_labels_and_only_good_ones_are_learnt(tmp_path: Path) 
     drafts, left_out, _ = draft_all(path, "sft")
     assert list_learnt(drafts) == ["hello"]
     assert left_out == {"the file calls it bad": 1}
+
+
+def test_a_reply_that_a_file_approves_and_rates_down_is_bad(store: Store, tmp_path: Path) -> None:
+    talk(store, "hi", "hello", "more?", "yes", decisions="++", ratings="-")
+    path = tmp_path / "own.json"
+    path.write_text("".join(write_json(store.archive.read(one) for one in store.logs.each_id(LogFilter()))), "utf-8")
+    drafts, left_out, _ = draft_all(path, "sft")
+    assert (list_learnt(drafts), left_out) == (["yes"], {RATED_DOWN: 1})
+    drafts, _, _ = draft_all(path, "label")
+    assert {draft.answers[0]: draft.good for draft in drafts} == {"hello": False, "yes": True}
+
+
+def test_of_three_that_were_compared_only_the_best_is_learnt(tmp_path: Path) -> None:
+    messages = (
+        ArchivedMessage("1", None, "user", "hi"),
+        ArchivedMessage("2", "1", "assistant", "best", feedback=(ArchivedFeedback(preferred_over="3"),)),
+        ArchivedMessage("3", "1", "assistant", "better", feedback=(ArchivedFeedback(preferred_over="4"),)),
+        ArchivedMessage("4", "1", "assistant", "good"),
+    )
+    said = _read_talk(ArchivedConversation("key", messages), "file:f", "", str).said
+    assert [one.content for one in said if one.teaches and one.role == "assistant"] == ["best"]
+    assert [one.content for one in said if one.leads] == ["best", "better"]
+
+
+def test_a_folder_of_very_many_files_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST_FILES", 20)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for number in range(21):
+        write_alpaca(folder / f"{number}.json", [("hi", "hello")])
+    with pytest.raises(InvalidInput, match="more than 20 files"):
+        draft_all(folder, "sft")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="there is no such file on this system")
+def test_a_file_that_cannot_be_read_though_it_opens_is_named() -> None:
+    with pytest.raises(InvalidInput, match="/proc/self/mem cannot be read"):
+        draft_all(Path("/proc/self/mem"), "sft")
 
 
 def test_a_bad_record_is_counted_and_costs_no_other(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 from chatbot.admin.datasets.drafts import Draft
-from chatbot.admin.datasets.log import read_log
+from chatbot.admin.datasets.log import OUTDONE, read_log
 from chatbot.admin.datasets.talks import draft_items
+from chatbot.logs.training_use import RATED_DOWN
 from chatbot.store.archive_records import ArchivedConversation, ArchivedMessage, ArchivedReview
 from chatbot.store.database import Store
 from chatbot.store.filters import LogFilter
@@ -28,12 +29,12 @@ def list_learnt(drafts: list[Draft]) -> list[str]:
 
 
 def test_only_approved_replies_are_learnt_and_the_others_are_context(store: Store) -> None:
-    said = talk(store, "hi", "hello", "more?", "yes", "bye", "ciao", decisions="+ +", ratings="-")
+    said = talk(store, "hi", "hello", "more?", "yes", "bye", "ciao", decisions="+ +")
     drafts, left_out = draft_all(store)
     assert [(turn.role, turn.content, turn.learn) for turn in drafts[0].turns] == [
         ("system", "", False),
         ("user", "hi", False),
-        ("assistant", "hello", True),  # approved in sight of its rating
+        ("assistant", "hello", True),
         ("user", "more?", False),
         ("assistant", "yes", False),
         ("user", "bye", False),
@@ -41,6 +42,49 @@ def test_only_approved_replies_are_learnt_and_the_others_are_context(store: Stor
     ]
     assert drafts[0].messages == ((), *((one.id,) for one in said))
     assert left_out == {"nobody has approved it yet": 1}
+
+
+def test_what_was_approved_but_rated_down_carries_no_loss_and_is_a_bad_label(store: Store) -> None:
+    said = talk(store, "hi", "hello", "more?", "yes", decisions="++", ratings="-")
+    (draft,), left_out = draft_all(store)
+    assert [(turn.content, turn.learn) for turn in draft.turns[2::2]] == [("hello", False), ("yes", True)]
+    assert left_out == {RATED_DOWN: 1}
+    labels, _ = draft_all(store, "label")
+    assert {one.answers[0]: one.good for one in labels} == {"hello": False, "yes": True}
+    store.judgements.correct(said[1].id, "good day", author="me", approve=True)
+    assert sorted(list_learnt(draft_all(store)[0])) == ["good day", "yes"]
+
+
+def test_what_was_approved_but_outdone_carries_no_loss_and_is_a_bad_label(store: Store) -> None:
+    prompt = say(store, "hi")
+    first, second, third = (answer(store, prompt, text) for text in ("one", "two", "three"))
+    store.judgements.prefer(first.id, [second.id], author="me")
+    store.judgements.prefer(second.id, [third.id], author="me")
+    store.judgements.decide([first.id, second.id, third.id], "approve", author="me")
+    drafts, left_out = draft_all(store)
+    assert (list_learnt(drafts), left_out) == (["one"], {OUTDONE: 2})
+    labels, _ = draft_all(store, "label")
+    assert {one.answers[0]: one.good for one in labels} == {"one": True, "two": False, "three": False}
+    # Of two that are both outdone one is still the better.
+    pairs, _ = draft_all(store, "preference")
+    assert sorted(one.answers for one in pairs) == [("one", "two"), ("two", "three")]
+
+
+def test_to_go_on_from_another_reply_is_no_judgement_but_not_to_be_learnt_either(store: Store) -> None:
+    prompt = say(store, "hi")
+    left, chosen = answer(store, prompt, "one"), answer(store, prompt, "two")
+    store.judgements.go_on_from(chosen.id, author="me")
+    store.judgements.decide([left.id, chosen.id], "approve", author="me")
+    assert list_learnt(draft_all(store)[0]) == ["two"]
+    labels, left_out = draft_all(store, "label")
+    assert ([one.answers[0] for one in labels], left_out) == (["two"], {OUTDONE: 1})
+
+
+def test_a_correction_that_was_taken_back_outdoes_nothing(store: Store) -> None:
+    said = talk(store, "2 + 2?", "four", decisions="+")
+    correction = store.judgements.correct(said[1].id, "4", author="me", approve=True)
+    store.judgements.take_back_correction(correction.id, "approve", author="me")
+    assert list_learnt(draft_all(store)[0]) == ["four"]
 
 
 def test_nothing_is_made_of_a_conversation_that_nobody_reviewed(store: Store) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -74,6 +76,23 @@ def test_a_damaged_version_does_not_go_out(archive: Path, home: Home, tmp_path: 
     with pytest.raises(DatasetDamaged):
         export_version(folder, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_where_nothing_can_be_written_the_place_is_named_and_nothing_is_lost(archive: Path, home: Home) -> None:
+    folder = DatasetFolder.open(home.datasets / "talks" / "1")
+    pipe = archive.parent / "pipe"
+    os.mkfifo(pipe)
+    for path in (
+        archive.parent / "nowhere" / "x.zip",
+        archive / "x.zip",
+        archive.parent / ("x" * 300),
+        archive.parent,
+        pipe,
+    ):
+        with pytest.raises(InvalidInput, match=f"^{re.escape(str(path))} ") as refused:
+            export_version(folder, path, replace=True)
+        assert ".dataset." not in str(refused.value)
+    assert pipe.is_fifo()
 
 
 def rewrite(archive: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
@@ -167,6 +186,8 @@ def forge(archive: Path, change: Callable[[list[dict[str, object]]], object]) ->
         lambda rows, held: rows[0].update(conversation="x" * 40),
         lambda rows, held: rows[0].update(kind="label"),
         lambda rows, held: rows[0].update(extra=1),
+        lambda rows, held: rows[0]["turns"][1].update(learn=True),
+        lambda rows, held: rows[0]["turns"][-1].update(learn=False),
         lambda rows, held: rows[0]["turns"][0].update(role="tool"),
         lambda rows, held: rows.append({}),
     ],
@@ -185,6 +206,47 @@ def test_items_that_break_the_rules_are_refused_though_the_hashes_fit(
 def test_a_forged_archive_that_keeps_the_rules_is_taken(archive: Path, other: tuple[Store, Home]) -> None:
     forge(archive, lambda rows: rows.pop())
     assert import_version(*other, archive)[1]
+
+
+@pytest.mark.parametrize("created", ["", "yesterday", "\x1b[2J2026-01", "2026-01-01T00:00:00+00:00\n\x1b[2J"])
+def test_the_manifests_date_is_a_date(archive: Path, other: tuple[Store, Home], created: str) -> None:
+    def date(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        members["manifest.json"] = json.dumps(manifest | {"created": created}).encode()
+
+    rewrite(archive, date)
+    with pytest.raises(DatasetDamaged):
+        import_version(*other, archive)
+
+
+def test_an_archive_that_trains_on_what_is_held_out_here_is_taken_and_told(
+    archive: Path, other: tuple[Store, Home], store: Store, home: Home, tmp_path: Path
+) -> None:
+    folder, _ = import_version(store, home, archive, name="same")
+    assert "held_elsewhere" not in folder.manifest.counts
+    held = next(DatasetFolder.open(home.datasets / "talks" / "1").read("test"))
+
+    def teach(rows: list[dict[str, object]]) -> None:
+        rows[0] |= {"turns": held.model_dump()["turns"], "group": "g", "conversation": ""}
+
+    forge(archive, teach)
+    with zipfile.ZipFile(archive) as members:
+        kept = {name: members.read(name) for name in members.namelist()}
+    manifest = json.loads(kept["manifest.json"])
+    manifest["files"]["test"] = {"rows": 0, "size": 0, "sha256": hashlib.sha256(b"").hexdigest()}
+    rewrite(
+        archive, lambda members: members.update({"test.jsonl": b"", "manifest.json": json.dumps(manifest).encode()})
+    )
+    folder, is_new = import_version(store, home, archive, name="theirs")
+    assert (is_new, folder.manifest.counts["held_elsewhere"]) == (True, 1)
+
+
+def test_an_archive_mends_nothing_but_comes_anew_if_the_version_here_is_damaged(
+    archive: Path, store: Store, home: Home
+) -> None:
+    (home.datasets / "talks" / "1" / "train.jsonl").unlink()
+    folder, is_new = import_version(store, home, archive)
+    assert (is_new, folder.manifest.number) == (True, 2)
 
 
 @pytest.mark.parametrize("name", ["../x", "", "a/b", "\x1b"])

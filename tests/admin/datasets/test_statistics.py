@@ -10,8 +10,11 @@ from chatbot.admin.datasets.statistics import describe_lengths, find_language
 @pytest.mark.parametrize(
     ("text", "language"),
     [
-        ("Hello, how are you?", "latin"),
-        ("Größe und Füße", "latin"),
+        ("Hello, how are you?", "en"),
+        ("Größe und Füße", "de"),
+        ("Quelle est la capitale de la France ?", "fr"),
+        ("¿Cuál es la capital de España?", "es"),
+        ("Zyxomatic", "unclear"),
         ("你好，世界", "zh"),
         ("我用 Python 写了一个程序", "zh"),
         ("これは日本語の文章です", "ja"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chatbot.admin.evaluation.bench import Bench
@@ -73,6 +75,31 @@ def test_samples_are_paired_by_document_in_any_order() -> None:
         _pair("lm-eval:sky", samples, {"f1": "higher"})
 
 
+def test_each_way_of_reading_answers_and_each_task_of_a_group_counts_by_itself() -> None:
+    def sample(task: str, way: str, score: object) -> dict[str, object]:
+        return {"task": task, "doc_id": 0, "doc_hash": "x", "filter": way, "exact_match": score}
+
+    samples = {
+        "candidate": [
+            sample(task, way, np.float32(way == "strict")) for task in ("a", "b") for way in ("strict", "lax")
+        ],
+        "champion": [sample(task, way, 0) for task in ("b", "a") for way in ("lax", "strict")],
+    }
+    found = {one.metric: one for one in _pair("lm-eval:sums", samples, {"exact_match": "higher"})}
+    assert set(found) == {"exact_match (strict)", "exact_match (lax)"}
+    assert (found["exact_match (strict)"].n, found["exact_match (strict)"].candidate) == (2, 1.0)
+    assert found["exact_match (lax)"].candidate == 0.0
+
+
+def test_figures_that_are_no_numbers_are_left_out() -> None:
+    samples = {
+        side: [{"doc_id": n, "doc_hash": "", "acc": score} for n, score in enumerate((math.nan, 1.0, None))]
+        for side in ("candidate", "champion")
+    }
+    (measure,) = _pair("lm-eval:sky", samples, {"acc": "higher"})
+    assert (measure.n, measure.candidate) == (1, 1.0)
+
+
 @pytest.mark.skipif(INSTALLED, reason="it is installed")
 def test_without_the_extra_the_command_says_how_to_get_it(library: ModelLibrary) -> None:
     with pytest.raises(InvalidInput, match="not installed"):
@@ -88,13 +115,3 @@ def test_a_task_file_is_run_on_both_models(library: ModelLibrary, tmp_path: Path
     assert (measure.suite, measure.metric, measure.n, heard) == ("lm-eval:sky", "acc", 6, [1, 1])
     with pytest.raises(InvalidInput, match="cannot be run"):
         measure_task(bench, base, "nosuch", heard.append)
-
-
-@pytest.mark.skipif(not INSTALLED, reason="lm-evaluation-harness is an extra")
-def test_a_task_file_with_code_is_refused(library: ModelLibrary, tmp_path: Path) -> None:
-    path = write_task(tmp_path)
-    path.write_text(path.read_text() + "process_docs: !function evil.run\n")
-    with pytest.raises(InvalidInput, match="!function"):
-        measure_task(make_bench(library), library.find("tiny"), str(path), lambda _: None)
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        measure_task(make_bench(library), library.find("tiny"), str(tmp_path / "gone.yaml"), lambda _: None)

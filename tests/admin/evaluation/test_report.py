@@ -96,7 +96,7 @@ def test_markdown_says_the_same() -> None:
         "▲ better",
         "我是小艾。",
         "<em>(nothing)</em>",
-        "<em>better</em>",
+        "<em>for it</em>",
     ):
         assert part in html
     assert html.count("<table>") == 3

@@ -8,7 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from chatbot.admin.evaluation.statistics import Interval, mean_interval, needed_samples, ratio_interval
+from chatbot.admin.evaluation.statistics import (
+    Interval,
+    Series,
+    contrast_interval,
+    mean_interval,
+    needed_samples,
+    ratio_interval,
+)
 
 
 def test_the_same_values_give_the_same_interval_and_another_seed_another() -> None:
@@ -113,3 +120,38 @@ def test_an_undecided_difference_always_needs_more_than_it_had() -> None:
 )
 def test_what_cannot_be_said_is_not_said(difference: float, stderr: float, count: int) -> None:
     assert needed_samples(difference, stderr, count) is None
+
+
+def test_rows_of_one_group_are_one_witness() -> None:
+    """Each said ten times, twelve values are no surer than once."""
+    values = np.random.default_rng(6).normal(0.3, 1, 12)
+    groups = [str(number) for number in range(12)]
+    once = mean_interval(values.tolist(), groups)
+    often = mean_interval(np.repeat(values, 10).tolist(), np.repeat(groups, 10).tolist())
+    blind = mean_interval(np.repeat(values, 10).tolist())
+    for name in ("mean", "low", "high", "stderr"):
+        assert getattr(often, name) == pytest.approx(getattr(once, name))
+    assert blind.stderr < 0.4 * often.stderr
+    assert blind.high - blind.low < 0.5 * (often.high - often.low)
+    assert mean_interval([0.5] * 40, ["one"] * 40).high == math.inf
+
+
+def test_a_contrast_is_as_sure_as_both_of_its_parts() -> None:
+    generator = np.random.default_rng(9)
+    hits = 0
+    for seed in range(200):
+        good, bad = generator.normal(1.0, 1, 25), generator.normal(0.4, 2, 10)
+        found = contrast_interval(
+            Series(good.tolist(), [1.0] * 25), Series(bad.tolist(), [1.0] * 10), resamples=1000, seed=seed
+        )
+        assert found.mean == pytest.approx(good.mean() - bad.mean())
+        hits += found.low <= 0.6 <= found.high
+    assert 0.9 <= hits / 200 <= 0.99
+    assert contrast_interval(Series([1.0, 2.0], [1.0, 1.0]), Series([1.0], [1.0])).high == math.inf
+
+
+def test_a_series_keeps_the_rows_of_some_groups() -> None:
+    series = Series([1.0, 2.0, 3.0], [1.0, 2.0, 1.0], ["a", "b", "a"])
+    assert series.keep({"a"}) == Series([1.0, 3.0], [1.0, 1.0], ["a", "a"])
+    with pytest.raises(ValueError, match="groups"):
+        mean_interval([1.0, 2.0], ["a"])

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from chatbot.admin.evaluation.suites import Suite, load_suite
+from chatbot.admin.datasets.replay import find_replay_file
+from chatbot.admin.datasets.similarity import cut_shingles, measure_similarity
+from chatbot.admin.evaluation.suites import Suite, list_suite_prompts, load_suite
 from chatbot.errors import InvalidInput
 
 GOOD: dict[str, Any] = {"id": "a-1", "area": "facts", "prompt": "1 + 1?", "right": "2", "wrong": ["3", "4"]}
@@ -110,3 +112,26 @@ def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_suite(name)
     assert str(caught.value).isprintable()
+
+
+def test_all_prompts_of_the_shipped_suites_are_listed() -> None:
+    prompts = list_suite_prompts()
+    assert prompts == [item.prompt for name in ("general", "safety") for item in load_suite(name).items]
+
+
+def test_what_ships_against_forgetting_teaches_nothing_that_a_suite_asks() -> None:
+    """Training sees it: a suite would else measure what was learnt by heart."""
+    prompts = [(prompt, cut_shingles(prompt)) for prompt in list_suite_prompts()]
+    rows = [json.loads(line) for line in find_replay_file(None).read_text("utf-8").splitlines()]
+    assert len(rows) >= 60
+    asked = [turn["content"] for row in rows for turn in row["messages"] if turn["role"] == "user"]
+    alike = [
+        (text, prompt)
+        for text in asked
+        for prompt, shingles in prompts
+        if measure_similarity(cut_shingles(text), shingles) >= 0.6
+    ]
+    assert alike == []
+    answers = {turn["content"] for row in rows for turn in row["messages"] if turn["role"] == "assistant"}
+    right = {item.right for name in ("general", "safety") for item in load_suite(name).items}
+    assert not answers & right

@@ -23,7 +23,7 @@ def test_the_verdict_comes_first_and_the_figures_follow() -> None:
     lines = render_terminal(make_report(), 110).splitlines()
     assert lines[0] == "identity-2 against identity-1, on identity 2"
     assert lines[1] == "The candidate is better."
-    assert lines[2].startswith("better     Better at what it was trained for")
+    assert lines[2].startswith("for it     Better at what it was trained for")
     (figure,) = [line for line in lines if line.startswith("held-out: loss")]
     assert figure.split()[-8:] == ["2.100", "1.412", "−0.688", "−0.800", "to", "−0.570", "64", "▲"]
     assert "Candidate  –" in lines

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from chatbot.cli.admin.datasets.counts import describe_counts, manifest_to_json
 from chatbot.cli.admin.opening import open_base
 from chatbot.cli.logs.filters import Filters, with_filters
 from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson
-from chatbot.cli.logs.printing import count_of, print_json, print_text
+from chatbot.cli.logs.printing import print_json, print_text
 from chatbot.cli.logs.texts import check_text
 from chatbot.cli.logs.waiting import Bar, show_bar
 from chatbot.errors import InvalidInput
@@ -90,6 +91,9 @@ def build(
     From the log: approved replies and corrections (sft), what was preferred and approved (preference), what was
     approved, rejected or rated down (label). From files: Alpaca, ShareGPT, OpenAI messages, DPO and KTO files. Near-
     duplicates go; conversations stay whole in one split, and what was held out once stays held out.
+
+    What was approved but rated down, or that another reply was preferred to, carries no loss, nor does an answer to
+    what an evaluation suite asks.
 
     Examples:
 
@@ -207,23 +211,6 @@ class _Bars:
             self._open = None
 
 
-def manifest_to_json(folder: DatasetFolder) -> dict[str, Any]:
-    manifest = folder.manifest
-    return {
-        "name": manifest.name,
-        "number": manifest.number,
-        "kind": manifest.kind,
-        "sha256": manifest.sha256,
-        "path": folder.path,
-        "model": manifest.model,
-        "template_sha256": manifest.template_sha256,
-        "tokenizer_sha256": manifest.tokenizer_sha256,
-        "created": manifest.created,
-        "counts": manifest.counts,
-        "recipe": manifest.recipe,
-    }
-
-
 def _describe(folder: DatasetFolder, is_new: bool) -> Iterator[str]:
     title = f"{folder.manifest.name}/{folder.manifest.number}"
     if is_new:
@@ -231,50 +218,3 @@ def _describe(folder: DatasetFolder, is_new: bool) -> Iterator[str]:
     else:
         yield f"Nothing has changed: {title} holds the same, so no new version is made."
     yield from describe_counts(folder.manifest.counts)
-
-
-def describe_counts(counts: Mapping[str, Any]) -> Iterator[str]:
-    """What a version holds, in lines for a person. Counts may come from a stranger's archive."""
-    items, groups, replies = (_read(counts, name) for name in ("items", "groups", "replies"))
-    for split in ("train", "validation", "test"):
-        told = count_of(_number(items, split), "item")
-        yield f"  {split:<11} {told:>12}  {_number(groups, split):,} groups, {_number(replies, split):,} replies"
-    tokens = _read(counts, "tokens")
-    lengths = ", ".join(f"{name} {_number(tokens, name):,}" for name in ("median", "p95", "max", "total"))
-    yield f"  {'tokens':<11} {lengths}"
-    for title, name in (("languages", "languages"), ("sources", "sources"), ("left out", "left_out")):
-        if told := _list(_read(counts, name)):
-            yield f"  {title:<11} {told}"
-    if told := _list(_read(counts, "redacted")):
-        yield f"  {'redacted':<11} {told}"
-    cut = _read(counts, "split")
-    if _number(cut, "too_long"):
-        long = count_of(_number(cut, "too_long"), "item")
-        yield f"  {'cut':<11} {long} longer than {_number(cut, 'max_tokens'):,} tokens"
-    if _number(cut, "remembered"):
-        yield f"  {'remembered':<11} {count_of(_number(cut, 'remembered'), 'group')} as in earlier versions"
-    replay = _read(counts, "replay")
-    if _number(replay, "taken") < _number(replay, "wanted"):
-        taken, wanted = _number(replay, "taken"), _number(replay, "wanted")
-        yield f"  {'replay':<11} only {taken:,} of {wanted:,} general rows are there"
-    if told := _list({f"{{{{{name}}}}}": count for name, count in _read(counts, "unfilled").items()}):
-        yield f"  {'not filled':<11} {told}: give --fill"
-    missed = [name for name, count in _read(counts, "filled").items() if not count]
-    if missed:
-        yield f"  {'fills':<11} nothing: {printable_line(', '.join(missed))}"
-    if _number(counts, "struck"):
-        yield f"  {'forgotten':<11} {count_of(_number(counts, 'struck'), 'item')}"
-
-
-def _read(counts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = counts.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) else 0
-
-
-def _list(counts: Mapping[str, Any]) -> str:
-    return printable_line(", ".join(f"{name} {_number(counts, name):,}" for name in counts if counts[name]), 400)

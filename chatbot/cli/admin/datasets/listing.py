@@ -11,6 +11,8 @@ from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson, Limit, Yes
 from chatbot.cli.logs.printing import confirm, count_of, find_width, fit, lay_out, print_json, print_text, tell
 from chatbot.cli.logs.times import show_day
+from chatbot.errors import InvalidInput
+from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.admin.datasets.comparing import Difference, Placed
@@ -85,17 +87,20 @@ def diff(
 
 def delete(
     titles: Annotated[list[str], typer.Argument(metavar="NAME/NUMBER", help="Versions, each with its number.")],
+    force: Annotated[bool, typer.Option("--force", help="Also what a run has used.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes versions, rows and files. One that a run used stays.
+    """Deletes the files of versions, whole or damaged.
 
-    What a deleted version held out is not remembered, but the hash of the split holds the same out again.
+    What a deleted version held out stays held out. If a run used it, the run still tells which messages it learnt, but
+    its model cannot be evaluated on this dataset any more; that takes --force.
 
     Examples:
 
     \b
       chatbot admin dataset delete talks/1
+      chatbot admin dataset delete talks/2 --force
     """
     from chatbot.admin.datasets.freezing import delete_version
     from chatbot.admin.datasets.request import parse_title
@@ -107,13 +112,28 @@ def delete(
             if number is None:
                 raise typer.BadParameter(f"Which version of {name}? Such as {name}/1.")
             chosen.append(log.store.datasets.find(name, number))
-        confirm(f"Delete {', '.join(one.title for one in chosen)}? Nothing brings it back.", yes=yes)
+        used = [told for one in chosen if (told := _describe_use(log, one))]
+        if used and not force:
+            raise InvalidInput(" ".join(used), hint="--force deletes it all the same.")
+        question = f"Delete {', '.join(one.title for one in chosen)}? Nothing brings it back."
+        confirm(" ".join([*used, question]), yes=yes)
         for version in chosen:
-            delete_version(log.store, log.home, version)
+            delete_version(log.store, log.home, version, force=force)
     if as_json:
         print_json([one.title for one in chosen])
         return
     print_text("\n".join(f"{one.title} is deleted." for one in chosen))
+
+
+def _describe_use(log: Log, version: DatasetVersion) -> str:
+    """Which runs and models depend on a version; empty if none does."""
+    runs, models = log.store.datasets.runs(version.id), log.store.datasets.models(version.id)
+    if not runs:
+        return ""
+    came = f"; of them came {printable_line(', '.join(models), 200)}" if models else ""
+    return (
+        f"{version.title} was used by {count_of(len(runs), 'run')} ({', '.join(one[:18] for one in runs[:3])}){came}."
+    )
 
 
 def _to_json(log: Log, version: DatasetVersion) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chatbot.cli.admin.datasets.building import describe_counts, manifest_to_json
+from chatbot.cli.admin.datasets.counts import describe_counts, manifest_to_json
 from chatbot.cli.logs.finding import open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import print_json, print_text, tell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chatbot.cli.admin.datasets.building import describe_counts, manifest_to_json
+from chatbot.cli.admin.datasets.counts import describe_counts, manifest_to_json
 from chatbot.cli.admin.opening import open_base
 from chatbot.cli.logs.finding import open_log
 from chatbot.cli.logs.options import AsJson, Limit, Offset
@@ -56,21 +56,23 @@ def show(
         model, template = open_base(log, folder.manifest.model)
     if template.sha256 != folder.manifest.template_sha256:
         tell(f"{model.name} has another chat template now than when this version was made.")
-    found: Iterator[tuple[str, Item]] = ((where, one) for where in SPLITS for one in folder.read(where))
+    chosen: list[tuple[str, Item]]
     if item:
-        chosen = [(where, one) for where, one in found if one.id.startswith(item)]
+        chosen = [(where, one) for where in SPLITS for one in folder.read(where) if one.id.startswith(item)]
         if not chosen:
             raise NotFound(f"There is no item {printable_line(item, 40)!r} in {printable_line(title)}.")
     else:
-        chosen = list(islice(((where, one) for where, one in found if where == split), offset, offset + limit))
+        chosen = [(split, one) for one in islice(folder.read(split), offset, offset + limit)]
+        if not chosen:
+            there = count_of(folder.manifest.files[split].rows, "item")
+            tell(f"{split} has {there}{f', so there is nothing to show from {offset:,} on' if offset else ''}.")
     shown = [(where, one, list(show_item(template, one))) for where, one in chosen]
     if as_json:
         print_json(manifest_to_json(folder) | {"rows": [_to_json(*one) for one in shown]})
         return
     manifest = folder.manifest
-    print_text(
-        f"{manifest.name}/{manifest.number} · {manifest.kind} · {manifest.sha256[:12]} · {manifest.created[:10]}"
-    )
+    facts = (f"{manifest.name}/{manifest.number}", manifest.kind, manifest.sha256[:12], manifest.created[:10])
+    print_text(printable_line(" · ".join(facts)))
     print_text("\n".join(describe_counts(manifest.counts)))
     for where, one, rows in shown:
         for row in rows:

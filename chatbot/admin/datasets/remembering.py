@@ -1,0 +1,50 @@
+"""What was held out before: by the rows, which know every version that there ever was, and by the files, which know
+its texts.
+
+What one dataset holds out is not trained on in another, or the figures of the first would tell nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from chatbot.admin.datasets.deduplication import Deduplicated, remove_duplicates
+from chatbot.admin.datasets.drafts import Draft
+from chatbot.admin.datasets.freezing import list_held_out
+from chatbot.admin.datasets.items import Item, Split
+from chatbot.config import Home
+from chatbot.store.database import Store
+
+_ONLY_COPIES = 2.0
+
+
+def find_earlier(
+    store: Store,
+    unique: Deduplicated,
+    drafts: Iterable[tuple[Draft, str]],
+    held: Sequence[tuple[Split, Draft]],
+) -> Mapping[str, set[str]]:
+    """The splits in which earlier versions had the group of each of `drafts`: by its members and contents in the rows,
+    and by what their files hold out, which knows a prompt also if it is asked otherwise and its row names another
+    member."""
+    contents = {draft.content_sha: group for draft, group in drafts}
+    names: dict[str, str] = {}
+    for group in set(contents.values()):
+        names |= dict.fromkeys(unique.members[group], group)
+    names |= contents
+    earlier: dict[str, set[str]] = {}
+    for key, splits in store.datasets.find_splits(names).items():
+        earlier.setdefault(names[key], set()).update(splits)
+    for split, draft in held:
+        if draft.identity in names:
+            earlier.setdefault(names[draft.identity], set()).add(split)
+    return earlier
+
+
+def count_held(store: Store, home: Home, items: Iterable[Item]) -> int:
+    """How many of `items` ask what a version here holds out. Raises StoreError, LearningError."""
+    held = [(split, Draft.from_item(item)) for split, item in list_held_out(home)]
+    unique = remove_duplicates(list(map(Draft.from_item, items)), _ONLY_COPIES, held=[draft for _, draft in held])
+    drafts = list(zip(unique.drafts, unique.groups, strict=True))
+    earlier = find_earlier(store, unique, drafts, held)
+    return sum(bool(earlier.get(group, set()) - {"train"}) for _, group in drafts)
