@@ -133,6 +133,14 @@ class Home:
         return self.data / "runs"
 
     @property
+    def corpora(self) -> Path:
+        return self.data / "corpora"
+
+    @property
+    def tokenizers(self) -> Path:
+        return self.data / "tokenizers"
+
+    @property
     def personas(self) -> Path:
         return self.config / "personas"
 

@@ -14,28 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chatbot.admin.training.processes import PATIENCE, count_processes
 from chatbot.config import Home
 from chatbot.errors import LearningError
 from chatbot.files import make_private_folder, write_file
-
-_PATIENCE = 600.0  # seconds that the others wait for the first
-
-
-def count_launched() -> int:
-    """How many processes the launcher started; 1 without one."""
-    number = os.environ.get("WORLD_SIZE", "1")
-    return int(number) if number.isdecimal() and int(number) > 0 else 1
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def announce(home: Home, run_id: str, *, resume: bool) -> Iterator[None]:
     """Tells the other processes, while the run lasts, which run they take part in."""
-    if count_launched() < 2:
+    if count_processes() < 2:
         yield
         return
     path = _find_place(home)
@@ -50,19 +38,32 @@ def announce(home: Home, run_id: str, *, resume: bool) -> Iterator[None]:
 def join(home: Home) -> None:
     """Takes part in the run that the first process announces. Raises LearningError if none is announced in time, or
     as the training does."""
-    from chatbot.admin.training.job import CONFIG, read_job
-    from chatbot.admin.training.run import run_job
+    from chatbot.admin.training.job import CONFIG
 
-    path, end = _find_place(home), time.monotonic() + _PATIENCE
+    path, end = _find_place(home), time.monotonic() + PATIENCE
     while time.monotonic() < end:
         told = _read(path)
         if told is not None:
             folder = home.runs / str(told["run"])
             if (folder / CONFIG).is_file():
-                run_job(read_job(folder), folder, folder, resume=bool(told["resume"]))
+                _take_part(folder, bool(told["resume"]))
                 return
         time.sleep(0.1)
     raise LearningError("The first of the launched processes began no run.", hint="Its words tell why.")
+
+
+def _take_part(folder: Path, resume: bool) -> None:
+    from chatbot.admin.pretraining import job as pretraining
+
+    if pretraining.is_pretraining(folder):
+        from chatbot.admin.pretraining.run import run_job as pretrain
+
+        pretrain(pretraining.read_job(folder), folder, lambda made: made, resume=resume)
+        return
+    from chatbot.admin.training.job import read_job
+    from chatbot.admin.training.run import run_job
+
+    run_job(read_job(folder), folder, folder, resume=resume)
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatbot import __version__
-from chatbot.cli import ask, config, db, doctor, models, serve
+from chatbot.cli import ask, config, db, doctor, explain, models, serve
 from chatbot.cli.late import LateGroup
 from chatbot.errors import ChatbotError
 from chatbot.text import printable_line
@@ -89,6 +89,7 @@ def chat(
 
 
 app.command(name="ask")(ask.ask)
+app.command(name="explain")(explain.explain)
 app.command(name="serve")(serve.serve)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")

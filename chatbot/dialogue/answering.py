@@ -91,7 +91,7 @@ class Answering:
 
     def _counter(self, folder: ModelFolder) -> ExactCounter:
         if folder.sha256 not in self._counters:
-            self._counters[folder.sha256] = ExactCounter(folder.load_template())
+            self._counters[folder.sha256] = ExactCounter(folder.load_template(answering=True))
         return self._counters[folder.sha256]
 
     async def _find_remote(self, name: str, missing: ModelNotFound | None = None) -> AnsweringModel:

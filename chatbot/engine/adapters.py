@@ -61,6 +61,8 @@ def attach_adapter(base: LoadedModel, folder: ModelFolder) -> LoadedModel:
     config = read_adapter_config(folder.path)
     pairs = read_adapter_weights(folder.path, config)
     device = base.decoder.device
+    # A base that was taught no chat answers in another format than what an adapter makes of it.
+    template = folder.load_template() if folder.foundation.manifest.answers == "text" else base.template
     try:
         module = share_module(base.decoder.module)
         _insert(module, pairs, config, folder, device)
@@ -71,12 +73,12 @@ def attach_adapter(base: LoadedModel, folder: ModelFolder) -> LoadedModel:
     return LoadedModel(
         name=folder.name,
         sha256=folder.sha256,
-        template=base.template,
+        template=template,
         decoder=Decoder(module, device, Pace(base.decoder.pace.chunk)),
         prefixes=base.prefixes,
         choice=base.choice,
         context=base.context,
-        stop_ids=base.stop_ids,
+        stop_ids=base.stop_ids | template.stop_ids,
         detail=f"{base.detail}, {base.name} with an adapter of rank {config.r}",
         base=base,
     )

@@ -118,7 +118,7 @@ def load_model(folder: ModelFolder, settings: EngineSettings) -> LoadedModel:
     from chatbot.engine.prefix_cache import PrefixCache
 
     device, dtype = choose_device(settings)
-    template = folder.load_template()
+    template = folder.load_template(answering=True)
     module = _read_weights(folder, device, dtype)
     context = min(folder.context, settings.context) if settings.context and folder.context else folder.context
     return LoadedModel(

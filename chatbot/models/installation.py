@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +42,8 @@ class Origin:
     licence: str = ""
     generation: dict[str, bool | int | float] = field(default_factory=dict)
     """What generation_config.json shall say besides."""
+    answers: Literal["chat", "text"] = "chat"
+    """As in the manifest."""
 
 
 @contextmanager
@@ -124,6 +127,7 @@ def write_adapter(
             "kind": "adapter",
             "source": source,
             "revision": "",
+            "answers": "chat",  # whatever its base does: teaching it that is what adapters are for
             "base": base.name,
             "base_sha256": base.sha256,
             "tokenizer_sha256": next(
@@ -208,6 +212,7 @@ def _describe(folder: Path, name: str, origin: Origin, reporter: Reporter) -> Ma
         parameters=found.parameters,
         context=found.context,
         template_sha256=found.template_sha256,
+        answers=origin.answers,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )

@@ -60,15 +60,16 @@ class ModelFolder:
     def template_sha(self) -> str:
         return self.manifest.template_sha256
 
-    def load_template(self) -> ChatTemplate:
-        """The tokenizer and chat format, in a fraction of a second. Raises ModelDamaged."""
+    def load_template(self, *, answering: bool = False) -> ChatTemplate:
+        """The tokenizer and chat format, in a fraction of a second; with `answering` what it answers in, which is no
+        chat if nobody taught it one. Raises ModelDamaged."""
         template = ChatTemplate.load(self.foundation.path)
         if template.sha256 != self.manifest.template_sha256:
             raise ModelDamaged(
                 f"The chat template of {self.name} is not the one that its manifest names.",
                 hint=how_to_mend(self.foundation.name),
             )
-        return template
+        return template.as_completer() if answering and self.manifest.answers == "text" else template
 
 
 class ModelLibrary:

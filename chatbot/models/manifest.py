@@ -71,6 +71,8 @@ class Manifest(BaseModel):
     context: int = Field(ge=1)
     """The window in tokens."""
     template_sha256: Sha256
+    answers: Literal["chat", "text"] = "chat"
+    """`text` if it was trained on text alone: it goes on with what it reads. An adapter can teach it the template."""
     created: str
     """UTC, ISO 8601."""
     files: tuple[FileRecord, ...]

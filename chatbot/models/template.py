@@ -63,6 +63,8 @@ class ChatTemplate:
         self.sha256 = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
         self._program = TemplateProgram(source) if source else None
         self._named_tokens = named_tokens or {}
+        self._eos_ids = eos_ids
+        self._beginning: list[int] | None = None
         added = tokenizer.get_added_tokens_decoder()
         special = {token.content for token in added.values() if token.special}
         # Reasoning and tool marks are often added but not special; a template that writes them gives them their power.
@@ -99,6 +101,16 @@ class ChatTemplate:
             eos_ids.add(number)
         return cls(tokenizer, source, named_tokens=tokens, eos_ids=frozenset(eos_ids))
 
+    def as_completer(self) -> ChatTemplate:
+        """The same tokenizer for a model that was taught no conversation: it goes on with the text that was said.
+
+        What all but the system said is read as one text, as it was written, after the token that begins a document.
+        """
+        completer = ChatTemplate(self.tokenizer, "", named_tokens=self._named_tokens, eos_ids=self._eos_ids)
+        beginning = self.tokenizer.token_to_id(self._named_tokens.get("bos_token", ""))
+        completer._beginning = [] if beginning is None else [beginning]
+        return completer
+
     def render(self, messages: Sequence[ChatMessage], *, continue_last: bool = False) -> str:
         """The text that the model reads, up to where its reply begins, or goes on if `continue_last`.
 
@@ -108,6 +120,8 @@ class ChatTemplate:
         if not messages:
             raise ValueError("a conversation without messages cannot be rendered")
         cleaned = [ChatMessage(message.role, self._disarm(message)) for message in messages]
+        if self._beginning is not None:
+            return "".join(message.content for message in cleaned if message.role != "system")
         if self._program is None:
             text = "\n\n".join(message.content for message in cleaned)
             return text if continue_last else text + "\n\n"
@@ -122,6 +136,8 @@ class ChatTemplate:
     def encode(self, messages: Sequence[ChatMessage], *, continue_last: bool = False) -> list[int]:
         """The token ids of `render`. The template writes the beginning-of-text token itself if the model wants one."""
         text = self.render(messages, continue_last=continue_last)
+        if self._beginning is not None:
+            return self._beginning + list(self.tokenizer.encode(text, add_special_tokens=False).ids)
         return list(self.tokenizer.encode(text, add_special_tokens=self._program is None).ids)
 
     def count(self, messages: Sequence[ChatMessage]) -> int:

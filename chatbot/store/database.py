@@ -26,6 +26,7 @@ from chatbot.store.messages import Messages
 from chatbot.store.model_versions import ModelVersions
 from chatbot.store.presence import Presence
 from chatbot.store.redactions import Redactions
+from chatbot.store.registration import Registration
 from chatbot.store.replies import Replies
 from chatbot.store.review_queue import ReviewQueue
 from chatbot.store.runs import Runs
@@ -59,6 +60,7 @@ class Store:
         self.aliases = Aliases(database, identifiers)
         self.datasets = Datasets(database, identifiers)
         self.runs = Runs(database, identifiers)
+        self.registration = Registration(database, identifiers, self.aliases)
         self.evaluations = Evaluations(database, identifiers)
         self.judgements = Judgements(database, identifiers)
         self.search = Search(database)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.identifiers import IdentifierSource
@@ -72,39 +72,10 @@ class ModelVersions:
             )
             return identifier
 
-    def add_adapter(
-        self,
-        name: str,
-        *,
-        run_id: str | None,
-        path: str,
-        sha256: str,
-        base_sha: str,
-        template_sha: str,
-        tokenizer_sha: str,
-    ) -> str:
-        """A new adapter's id. A name never gets other weights, so a name that is known is an InvalidInput."""
-        table = ModelVersionRow
+    def add_adapter(self, name: str, **about: Any) -> str:
+        """A new adapter's id; `about` as `insert_version` takes it. Raises as that does."""
         with self._database.write() as connection:
-            if connection.scalar(select(func.count()).where(table.name == name)):
-                raise InvalidInput(f"There is a model version {name} already.")
-            identifier = self._identifiers.next()
-            connection.execute(
-                insert(table).values(
-                    id=identifier,
-                    kind="adapter",
-                    name=name,
-                    number=1,
-                    run_id=run_id,
-                    path=path,
-                    sha256=sha256,
-                    base_sha=base_sha,
-                    template_sha=template_sha,
-                    tokenizer_sha=tokenizer_sha,
-                    created_at=datetime.now(UTC),
-                )
-            )
-        return identifier
+            return insert_version(connection, self._identifiers.next(), name, **about)
 
     def get(self, version_id: str) -> ModelVersion:
         """Raises NotFound."""
@@ -135,6 +106,42 @@ class ModelVersions:
         query = select(ModelVersionRow.name).join(AliasRow, AliasRow.model_version_id == ModelVersionRow.id)
         with self._database.read() as connection:
             return connection.scalar(query.where(AliasRow.name == "champion"))
+
+
+def insert_version(
+    connection: Connection,
+    identifier: str,
+    name: str,
+    *,
+    run_id: str | None,
+    path: str,
+    sha256: str,
+    base_sha: str,
+    template_sha: str,
+    tokenizer_sha: str,
+    kind: str = "adapter",
+) -> str:
+    """A new model version as a part of the transaction of `connection`; returns its id. A name never gets other
+    weights, so a name that is known is an InvalidInput."""
+    table = ModelVersionRow
+    if connection.scalar(select(func.count()).where(table.name == name)):
+        raise InvalidInput(f"There is a model version {name} already.")
+    connection.execute(
+        insert(table).values(
+            id=identifier,
+            kind=kind,
+            name=name,
+            number=1,
+            run_id=run_id,
+            path=path,
+            sha256=sha256,
+            base_sha=base_sha,
+            template_sha=template_sha,
+            tokenizer_sha=tokenizer_sha,
+            created_at=datetime.now(UTC),
+        )
+    )
+    return identifier
 
 
 def _to_version(row: Any) -> ModelVersion:

@@ -25,9 +25,11 @@ from chatbot.store.learning_tables import (
     RunRow,
 )
 from chatbot.store.sessions import Database
+from chatbot.text import storable
 
 RunStatus = Literal["planned", "running", "complete", "stopped", "failed"]
 _ENDED = ("complete", "stopped", "failed")
+_FAILURE = "failure"  # the key in a run's configuration under which a failed one keeps why
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Run:
     model: str
     """The name of the model version that came of it, empty if none did."""
 
+    @property
+    def failure(self) -> str:
+        """Why it failed, in a sentence; empty if it did not. Foreign text: print it through `printable`."""
+        return str(self.config.get(_FAILURE, ""))
+
 
 class Runs:
     """Adds, follows and finds runs."""
@@ -68,10 +75,15 @@ class Runs:
         self._database = database
         self._identifiers = identifiers
 
+    def new_id(self) -> str:
+        """The id of a run that has no row yet: its folder is made first, so that no row is ever without one."""
+        return self._identifiers.next()
+
     def add(
         self,
         kind: str,
         *,
+        run_id: str = "",
         base_model: str,
         parent_version_id: str | None,
         config: Mapping[str, Any],
@@ -80,8 +92,8 @@ class Runs:
         device: str,
         inputs: Sequence[RunInput],
     ) -> str:
-        """A planned run; returns its id."""
-        identifier = self._identifiers.next()
+        """A planned run, by the id that `new_id` gave or a new one; returns its id."""
+        identifier = run_id or self._identifiers.next()
         with self._database.write() as connection:
             connection.execute(
                 insert(RunRow).values(
@@ -111,17 +123,11 @@ class Runs:
                 )
         return identifier
 
-    def change_status(self, run_id: str, status: RunStatus) -> None:
-        """Also notes when it first began, and when it ended."""
-        now = datetime.now(UTC)
+    def change_status(self, run_id: str, status: RunStatus, *, reason: str = "") -> None:
+        """Also notes when it first began, and when it ended; `reason` is why it failed. What is complete stays so: its
+        adapter is there, whatever happened to its process afterwards. Raises NotFound."""
         with self._database.write() as connection:
-            run = connection.execute(select(RunRow.started_at).where(RunRow.id == run_id)).one_or_none()
-            if run is None:
-                raise NotFound(f"There is no run {run_id}.")
-            values: dict[str, Any] = {"status": status, "ended_at": now if status in _ENDED else None}
-            if run.started_at is None and status != "planned":
-                values["started_at"] = now
-            connection.execute(update(RunRow).where(RunRow.id == run_id).values(values))
+            write_status(connection, run_id, status, reason=reason)
 
     def set_metrics(self, run_id: str, values: Iterable[tuple[str, int, float]]) -> None:
         """(name, step, value) each; what a step was said to be before, a resumed run says again."""
@@ -177,6 +183,24 @@ class Runs:
         )
         with self._database.read() as connection:
             return next(iter(_read(connection, query)), None)
+
+
+def write_status(connection: Connection, run_id: str, status: RunStatus, *, reason: str = "") -> None:
+    """`change_status` as a part of the transaction of `connection`."""
+    now = datetime.now(UTC)
+    columns = (RunRow.status, RunRow.started_at, RunRow.config)
+    run = connection.execute(select(*columns).where(RunRow.id == run_id)).one_or_none()
+    if run is None:
+        raise NotFound(f"There is no run {run_id}.")
+    if run.status == "complete":
+        return
+    values: dict[str, Any] = {"status": status, "ended_at": now if status in _ENDED else None}
+    if run.started_at is None and status != "planned":
+        values["started_at"] = now
+    if reason or _FAILURE in run.config:
+        kept = {name: value for name, value in run.config.items() if name != _FAILURE}
+        values["config"] = kept | ({_FAILURE: storable(reason)} if reason else {})
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(values))
 
 
 def _read(connection: Connection, query: Any) -> list[Run]:

@@ -12,6 +12,7 @@ from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.data import TrainingData, read_data, read_prompts
 from chatbot.admin.training.events import Event
 from chatbot.admin.training.job import Job
+from chatbot.admin.training.processes import PATIENCE, meet_processes
 from chatbot.admin.training.samples import make_sampler
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.errors import LearningError
@@ -23,42 +24,38 @@ def count_steps(config: TrainingConfig, passes: int) -> int:
     return math.ceil(config.epochs * max(1, math.ceil(passes / config.accumulation)))
 
 
-def count_processes() -> int:
-    """How many processes train together, as `accelerate launch` says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: StopRequest, *, first_look: bool) -> Any:
-    """A trainer of TRL with our loop in it.
+    """A trainer of TRL with our loop in it; with several processes, each builds one.
 
     `first_look` asks for a look at the held-out part before the first step. Raises LearningError if there is nothing
-    to learn or the processes cannot share it, and as `load_base` and `add_adapter`.
+    to learn or the launcher asks for what cannot be, and as `load_base` and `add_adapter`.
     """
     # The hub's client, TRL and accelerate report to their makers unless they are told not to.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from chatbot.admin.training.loading import add_adapter, load_base
     from chatbot.admin.training.progress import Progress
+    from chatbot.admin.training.sharding import shard_base, take_sharding_over
 
-    processes = count_processes()
-    if job.config.accumulation % processes:
-        raise LearningError(
-            f"accumulation = {job.config.accumulation} cannot be shared by {processes} processes.",
-            hint=f"Set it to a multiple of {processes}.",
-        )
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise LearningError("DeepSpeed is not supported.", hint="Launch with --multi_gpu, or with --use_fsdp.")
     template = job.model.load_template()
-    data = read_data(job.config, job.dataset, template, processes=processes)
+    data = read_data(job.config, job.dataset, template)
     steps = count_steps(job.config, data.passes)
     config = job.config.space(steps)
-    base = load_base(job.model, config, dtype=job.dtype, device=job.device)
-    model = add_adapter(base, config, job.parent)
-    loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
-    if loop.is_fsdp_enabled or loop.is_deepspeed_enabled:
-        raise LearningError(
-            "Only whole adapters are saved, so FSDP and DeepSpeed are not supported.",
-            hint="Use several processes without them, or --quantize.",
-        )
+    with take_sharding_over() as sharded:
+        if sharded and config.quantize:
+            raise LearningError(
+                "A base in 4 bits cannot be sharded.", hint="Leave --use_fsdp or --quantize out: either saves memory."
+            )
+        meet_processes(job.device)
+        base = load_base(job.model, config, dtype=job.dtype, device=job.device)
+        model = add_adapter(base, config, job.parent)
+        if sharded:
+            shard_base(model, job.device)
+        loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
     prompts = read_prompts(job.dataset, template, config.samples)
-    loop.attach(Progress(config, steps, folder, report, stop, make_sampler(template, prompts, config.sample_tokens)))
+    sampler = make_sampler(template, prompts, config.sample_tokens)
+    loop.attach(Progress(config, steps, folder, report, stop, sampler, data.describe(config)))
     return loop
 
 
@@ -123,7 +120,7 @@ def make_arguments(job: Job, config: TrainingConfig, folder: Path, *, steps: int
         "fp16": job.device == "cuda" and job.dtype == "float16",
         "per_device_train_batch_size": rows,
         "per_device_eval_batch_size": rows,
-        "gradient_accumulation_steps": config.accumulation // count_processes(),
+        "gradient_accumulation_steps": config.accumulation,
         "gradient_checkpointing": config.recompute,
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
@@ -136,11 +133,12 @@ def make_arguments(job: Job, config: TrainingConfig, folder: Path, *, steps: int
         "data_seed": config.seed,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
+        "log_level_replica": "error",  # the other processes have nothing to add
         "eval_strategy": "steps" if looks else "no",
         "eval_steps": config.evaluate_every if looks else None,
         "save_strategy": "steps",
         "save_steps": config.checkpoint_every,
-        "ddp_find_unused_parameters": False,
+        "ddp_timeout": PATIENCE,
         "dataloader_pin_memory": job.device == "cuda",
         "report_to": "none",
         "disable_tqdm": True,

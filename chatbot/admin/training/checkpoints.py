@@ -123,7 +123,7 @@ def _check(folder: Path) -> str:
         names = {name: str(record["sha256"]) for name, record in files.items()}
     except (RunDamaged, KeyError, TypeError, AttributeError):
         return f"{folder / _MANIFEST} is missing or damaged"
-    if not {_STATE, TRAINER_STATE, "adapter.safetensors"} <= set(names):
+    if not {_STATE, TRAINER_STATE} <= set(names) or not any(name.endswith(".safetensors") for name in names):
         return f"{folder / _MANIFEST} does not name every file"
     for name, digest in names.items():
         path = folder / Path(name).name

@@ -5,8 +5,9 @@ The defaults are meant to be left alone, from 135M parameters on two cores to 8B
 - LoRA on every linear layer with rank 16 (Biderman et al. 2024, "LoRA Learns Less and Forgets Less": all layers matter
   more than rank), without dropout, without weight decay: a few hundred rows, a few epochs, and a held-out part that
   stops the run are what guard against overfitting.
-- rsLoRA (Kalajdzievski 2023) scales by alpha/√rank, so that another rank needs no other learning rate. Alpha 8 at rank
-  16 is then a factor of 2, what classic LoRA calls alpha 32.
+- rsLoRA (Kalajdzievski 2023) scales by alpha/√rank, so that another rank needs no other learning rate. That holds only
+  if alpha stays as it is: with alpha = rank / 2 the steps of rank 64 would be twice those of rank 16. Alpha 8 at rank
+  16 is a factor of 2, what classic LoRA calls alpha 32.
 - The learning rate falls with the size of the model: 2e-4 at 8B, where QLoRA (Dettmers et al. 2023) uses it, and 1e-3
   at 135M, where a trial taught a new name in 4 epochs; between them it follows (8B / parameters)^0.4. Preferences
   take a tenth at 8B, since DPO and KTO only lean on what the model can already say, and soon break it; a small model
@@ -25,11 +26,18 @@ from chatbot.text import printable_line
 Method = Literal["sft", "dpo", "kto"]
 BaseDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
+LEAST_LENGTH = 16
+"""Tokens of a row; nothing shorter makes sense as a limit."""
 _LARGE = 8e9  # parameters
 _RATES: dict[Method, float] = {"sft": 2e-4, "dpo": 2e-5, "kto": 2e-5}
 _GROWTH: dict[Method, tuple[float, float]] = {"sft": (0.4, 5.2), "dpo": (0.65, 14.0), "kto": (0.65, 14.0)}
 """The exponent by which the rate grows as the model shrinks, and the most that comes of it."""
 _EPOCHS: dict[Method, float] = {"sft": 4.0, "dpo": 2.0, "kto": 2.0}
+_OPTIONS = {
+    "rank": "--rank", "learning_rate": "--learning-rate", "epochs": "--epochs", "patience": "--patience",
+    "seed": "--seed", "max_length": "--max-tokens",
+}  # fmt: skip
+"""What the command line calls a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,9 @@ class TrainingConfig:
     """Largest norm of the gradient."""
     beta: float = 0.1
     """DPO and KTO: how strongly the reference model holds."""
-    max_length: int = 1024
-    """Longer rows are left out, and counted: a cut reply would teach the model to stop in the middle."""
+    max_length: int = 0
+    """Longer rows are left out, and counted: a cut reply would teach the model to stop in the middle. 0 is the length
+    that the dataset was built with."""
     seed: int = 0
     evaluate_every: int = 0
     """Steps between looks at the held-out part."""
@@ -84,13 +93,18 @@ class TrainingConfig:
         """Raises LearningError naming the setting that makes no sense."""
         least = {
             "rank": 1, "alpha": 1, "batch_tokens": 16, "batch_rows": 2 if self.method == "kto" else 1,
-            "accumulation": 1, "max_length": 16, "held_out_rows": 1, "sample_tokens": 1, "keep_checkpoints": 1,
+            "accumulation": 1, "max_length": LEAST_LENGTH if self.max_length else 0, "held_out_rows": 1,
+            "sample_tokens": 1, "keep_checkpoints": 1,
         }  # fmt: skip
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and not least.get(name, 0) <= value < 2**31:
-                raise LearningError(f"{name} = {value} makes no sense in a training configuration.")
+                option = _OPTIONS.get(name)
+                raise LearningError(
+                    f"{name} = {value} makes no sense in a training configuration.",
+                    hint=f"Give {option} another number." if option else "",
+                )
         if self.method not in get_args(Method) or self.base_dtype not in get_args(BaseDtype):
             raise LearningError(printable_line(f"There is no method {self.method} with {self.base_dtype}.", 200))
         if self.dropout >= 1 or self.warmup > 1:

@@ -1,6 +1,7 @@
 """What a run trains on, counted and in the columns that the trainers read.
 
-Rows that are longer than `max_length` are left out and counted, never cut: the dataset has its own policy for them.
+Rows that are longer than `max_length` are left out and counted, never cut: the dataset has its own policy for them, and
+unless another length is asked for it is the one that the dataset was built with, so nothing is left out.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from typing import Any
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Turn
 from chatbot.admin.rendering import TrainingRow
-from chatbot.admin.training.config import TrainingConfig
+from chatbot.admin.training.config import LEAST_LENGTH, TrainingConfig
+from chatbot.admin.training.events import Data
 from chatbot.admin.training.rows import (
     LabelRow,
     PreferenceRow,
     make_columns,
     pack_rows,
-    pad_to_multiple,
     read_label_rows,
     read_preference_rows,
     read_sft_rows,
 )
 from chatbot.errors import LearningError
+from chatbot.models.library import ModelFolder
 from chatbot.models.template import ChatMessage, ChatTemplate
+
+_USUAL = 1024
+"""Tokens of the longest row where the dataset does not say it."""
 
 Row = TrainingRow | PreferenceRow | LabelRow
 
@@ -46,6 +51,8 @@ class TrainingData:
     """Those of them that carry loss."""
     columns: dict[str, list[Any]]
     held_out: dict[str, list[Any]]
+    held_out_rows: int
+    held_out_left_out: int
     passes: int
     """Forward passes an epoch."""
 
@@ -54,21 +61,37 @@ class TrainingData:
         """Entries of `columns`: packed rows for SFT, rows for the others."""
         return len(next(iter(self.columns.values()), []))
 
+    def describe(self, config: TrainingConfig) -> Data:
+        """What is told of it at the beginning."""
+        return Data(
+            step=0,
+            rows=self.rows,
+            left_out=self.left_out,
+            max_length=config.max_length,
+            held_out=self.held_out_rows,
+            held_out_left_out=self.held_out_left_out,
+            missing=self.missing,
+        )
 
-def read_data(
-    config: TrainingConfig, dataset: DatasetFolder, template: ChatTemplate, *, processes: int = 1
-) -> TrainingData:
+    @property
+    def missing(self) -> str:
+        """`good` or `bad`, if replies are held out and none of them is that."""
+        labels = self.held_out.get("label") or [True, False]
+        return "" if len(set(labels)) == 2 else "bad" if labels[0] else "good"
+
+
+def read_data(config: TrainingConfig, dataset: DatasetFolder, template: ChatTemplate) -> TrainingData:
     """Raises LearningError if nothing is left to learn, and DatasetDamaged."""
     everything = _read_rows(config, template, list(dataset.read("train")))
     rows = [row for row in everything if _measure(row) <= config.max_length]
     if not rows:
         raise LearningError(
             f"{dataset.title} has nothing to learn in rows of at most {config.max_length} tokens.",
-            hint="Raise max_length, or add to the dataset.",
+            hint="Give a larger --max-tokens, or add to the dataset.",
         )
-    held_out = _read_rows(config, template, list(islice(dataset.read("validation"), config.held_out_rows)))
-    held_out = [row for row in held_out if _measure(row) <= config.max_length]
-    columns = _make_columns(config, rows, processes)
+    looked_at = _read_rows(config, template, list(islice(dataset.read("validation"), config.held_out_rows)))
+    held_out = [row for row in looked_at if _measure(row) <= config.max_length]
+    columns = _make_columns(config, rows)
     entries = len(next(iter(columns.values())))
     return TrainingData(
         rows=len(rows),
@@ -77,9 +100,20 @@ def read_data(
         tokens=sum(map(_count_tokens, rows)),
         learned=sum(map(_count_learned, rows)),
         columns=columns,
-        held_out=_make_columns(config, held_out, 1),
+        held_out=_make_columns(config, held_out),
+        held_out_rows=len(held_out),
+        held_out_left_out=len(looked_at) - len(held_out),
         passes=entries if config.method == "sft" else -(-entries // config.batch_rows),
     )
+
+
+def read_limit(dataset: DatasetFolder, model: ModelFolder) -> int:
+    """Tokens of the longest row that `dataset` was built to hold; what it says itself is a stranger's word, so never
+    more than the model's window."""
+    most = dataset.manifest.recipe.get("max_tokens")
+    if isinstance(most, bool) or not isinstance(most, int) or most < LEAST_LENGTH:
+        most = _USUAL
+    return min(most, model.manifest.context or most)
 
 
 def read_prompts(dataset: DatasetFolder, template: ChatTemplate, count: int) -> list[tuple[str, list[int]]]:
@@ -108,10 +142,10 @@ def _read_rows(config: TrainingConfig, template: ChatTemplate, items: Sequence[I
     return (read_preference_rows if config.method == "dpo" else read_label_rows)(template, items)
 
 
-def _make_columns(config: TrainingConfig, rows: Sequence[Row], processes: int) -> dict[str, list[Any]]:
+def _make_columns(config: TrainingConfig, rows: Sequence[Row]) -> dict[str, list[Any]]:
     if config.method == "sft":
         plain = [row for row in rows if isinstance(row, TrainingRow)]
-        return make_columns(pad_to_multiple(pack_rows(plain, config.batch_tokens, seed=config.seed), processes))
+        return make_columns(pack_rows(plain, config.batch_tokens, seed=config.seed))
     shuffled = list(rows)
     random.Random(config.seed).shuffle(shuffled)
     if config.method == "dpo":

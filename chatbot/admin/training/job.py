@@ -7,12 +7,14 @@ reads it again and takes nothing from its caller's mood.
 from __future__ import annotations
 
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from chatbot import __version__
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.errors import LearningError, RunDamaged
@@ -53,7 +55,12 @@ class Job:
             "device": self.device,
             "dtype": self.dtype,
             "threads": self.threads,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+            "hardware": _describe_hardware(self.device),
+            "versions": {
+                "chatbot": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in _LIBRARIES},
+            },
         }
 
 
@@ -77,6 +84,7 @@ def check_inputs(config: TrainingConfig, dataset: DatasetFolder, model: ModelFol
 
 def settle(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder, parent: Path | None) -> Job:
     """Decides what the machine decides. Raises LearningError if the inputs do not belong together."""
+    from chatbot.admin.training.data import read_limit
     from chatbot.admin.training.loading import check_parent, check_quantization, choose_device, choose_dtype
     from chatbot.engine.loading import count_threads
 
@@ -87,6 +95,7 @@ def settle(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder, p
     if parent is not None:
         check_parent(parent, model)
     config = config.resolve(parameters=model.manifest.parameters)
+    config = replace(config, max_length=config.max_length or read_limit(dataset, model))
     return Job(config, dataset, model, parent, device, choose_dtype(config, device), count_threads(config.threads))
 
 
@@ -140,10 +149,20 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        raise RunDamaged(f"{path} is missing or damaged.") from None
+        raise RunDamaged(f"{path} is missing or damaged.", hint="Start a new run.") from None
     if not isinstance(content, dict):
         raise RunDamaged(f"{path} is damaged.")
     return content
+
+
+def _describe_hardware(device: str) -> dict[str, Any]:
+    """What a run's speed, and on a GPU its bits, depend on beside the libraries."""
+    hardware: dict[str, Any] = {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
+    if device == "cuda":
+        import torch
+
+        hardware["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return hardware
 
 
 def _hash_adapter(folder: Path) -> str:

@@ -19,8 +19,11 @@ from chatbot.admin.training.checkpoints import Checkpoint
 from chatbot.admin.training.events import Event, HeldOut, MetricsLog, Sample, Step, Stopped
 from chatbot.admin.training.halving import Halving
 from chatbot.admin.training.loading import ADAPTER
+from chatbot.admin.training.processes import is_loss_of_process
 from chatbot.admin.training.progress import Clock, EpochOrder, Progress
 from chatbot.admin.training.saving import Saving
+from chatbot.admin.training.sharding import Agreeing, is_sharded
+from chatbot.errors import LearningError
 
 
 class RunLoop(Halving, Saving):
@@ -33,9 +36,22 @@ class RunLoop(Halving, Saving):
         self.progress = progress
         self._log_file = MetricsLog(progress.folder)
         self.clock = Clock()
+        self.join_processes()
         trainer: Any = self
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Follower(self))
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        """As the trainer's. Raises LearningError if another process of the run has gone."""
+        try:
+            return super().train(*arguments, **options)  # type: ignore[misc]
+        except RuntimeError as error:
+            if not is_loss_of_process(error):
+                raise
+            raise LearningError(
+                "Another of the launched processes ended, or did not answer in time.",
+                hint="Its words tell why, unless it was killed; --resume goes on from the last checkpoint.",
+            ) from error
 
     def tell(self, event: Event) -> None:
         """Reports from the main process: to the file first, since the caller's code may fail."""
@@ -129,9 +145,10 @@ class RunLoop(Halving, Saving):
                 if better:
                     progress.best = states.read_trained(self.model, adapter=ADAPTER)
                 self.tell(look)
-            if self.args.should_save:
+            sharded = is_sharded(self.model)
+            if self.args.should_save or sharded:
                 for number in range(progress.config.samples):
-                    prompt, reply = progress.generate(self.model, number)
+                    prompt, reply = progress.generate(Agreeing(self.model) if sharded else self.model, number)
                     if prompt:
                         self.tell(Sample(int(self.state.global_step), prompt, reply))
         if look is not None and progress.has_stalled() and self.state.global_step < self.state.max_steps:

@@ -1,8 +1,9 @@
 """What a run will take, before it starts: `make_plan`.
 
-The time is that of a step that was really made, on this machine and on the dataset's own largest rows: speeds of
-machines differ by a thousand, and estimates from tables are wrong. The memory of the same step is measured too; what
-the whole run takes follows from it. Nothing of the measured step is kept.
+The time is that of a step that is really made, on this machine and on the dataset's own largest rows: speeds of
+machines differ by a thousand, and estimates from tables are wrong. It is made a few times and the quickest counts, as
+whatever else the machine does only ever adds to it; a machine that stays busy will take longer than the plan says. The
+memory of the same step is measured too; what the whole run takes follows from it. Nothing of the measured step is kept.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from chatbot.admin.datasets.folder import DatasetFolder
-from chatbot.admin.training.building import build_loop, count_processes, count_steps
+from chatbot.admin.training.building import build_loop, count_steps
 from chatbot.admin.training.config import TrainingConfig
-from chatbot.admin.training.data import read_data
+from chatbot.admin.training.data import TrainingData, read_data
 from chatbot.admin.training.job import Job, settle
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.engine.loading import is_out_of_memory
@@ -26,6 +27,8 @@ from chatbot.errors import OutOfMemory
 from chatbot.models.library import ModelFolder
 
 _LOOK_SHARE = 0.4  # a forward pass alone, of a forward and backward pass
+_MEASURED = 4  # times that the step is made, if it does not take too long
+_LONG = 30.0  # seconds of measuring after which it is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ def make_plan(
     """Reads the dataset, makes one step and forgets it. Raises LearningError if the inputs do not belong together."""
     job = settle(config, dataset, model, parent)
     template = model.load_template()
-    data = read_data(job.config, dataset, template, processes=count_processes())
+    data = read_data(job.config, dataset, template)
     steps = count_steps(job.config, data.passes)
     settled = job.config.space(steps)
-    problems = _find_problems(settled, data.left_out, data.rows, steps, bool(_count(data.held_out)))
+    problems = _find_problems(settled, data, steps)
     trained, disk, seconds, memory = 0, 0, 0.0, 0
     try:
         with tempfile.TemporaryDirectory(prefix="chatbot-plan-") as folder:
@@ -84,7 +87,7 @@ def make_plan(
     if memory > there:
         problems.append(
             f"It needs {memory / 1e9:.1f} GB of memory and {there / 1e9:.1f} GB are there: "
-            "lower the batch, or recompute."
+            "--recompute or a smaller --max-tokens takes less."
         )
     space = disk * (3 * (settled.keep_checkpoints + 1) + 1)
     free = shutil.disk_usage(dataset.path).free
@@ -115,18 +118,22 @@ def make_plan(
     )
 
 
-def _find_problems(config: TrainingConfig, left_out: int, rows: int, steps: int, held_out: bool) -> list[str]:
+def _find_problems(config: TrainingConfig, data: TrainingData, steps: int) -> list[str]:
     problems = []
-    if left_out:
-        problems.append(
-            f"{left_out:,} of {left_out + rows:,} rows are longer than max_length = {config.max_length} and left out."
-        )
-    if not held_out:
+    for left_out, rows, kind in (
+        (data.left_out, data.rows, "rows"),
+        (data.held_out_left_out, data.held_out_rows, "held-out rows"),
+    ):
+        if left_out:
+            problems.append(
+                f"{left_out:,} of {left_out + rows:,} {kind} are longer than {config.max_length:,} tokens and left out."
+            )
+    if not data.held_out_rows:
         problems.append("Nothing is held out, so the run cannot stop early and its last weights are taken.")
+    if data.missing:
+        problems.append(f"No held-out reply is {data.missing}, so no held-out margin can be shown.")
     if steps < 10:
-        problems.append(f"{steps} steps are too few to learn much: more data, more epochs or smaller batches.")
-    if config.accumulation % count_processes():
-        problems.append(f"accumulation = {config.accumulation} cannot be shared by {count_processes()} processes.")
+        problems.append(f"{steps} steps are too few to learn much: more data or more --epochs.")
     return problems
 
 
@@ -148,9 +155,9 @@ def _measure(job: Job, folder: Path) -> tuple[int, int, float, int]:
         weights = [weight for weight in loop.model.parameters() if weight.requires_grad]
         trained, size = sum(weight.numel() for weight in weights), sum(weight.nbytes for weight in weights)
         loop.model.to(loop.args.device).train()
-        times = []
+        times: list[float] = []
         try:
-            for _ in range(2):  # the first one also warms up
+            while len(times) < 2 or (len(times) < _MEASURED and sum(times) < _LONG):  # the first one also warms up
                 start = time.perf_counter()
                 inputs = loop._prepare_inputs(loop.data_collator([rows[number] for number in largest]))
                 with loop.compute_loss_context_manager():
@@ -163,7 +170,7 @@ def _measure(job: Job, folder: Path) -> tuple[int, int, float, int]:
                 raise
             raise OutOfMemory(
                 "A forward and backward pass of the largest rows does not fit into memory.",
-                hint="Lower batch_tokens or batch_rows; the run itself would halve them.",
+                hint="The run itself would halve it; --recompute, a smaller --max-tokens or base model avoid that.",
             ) from error
         return trained, size, min(times), _read_peak(job.device) + 2 * size  # the optimizer's moments come later
 

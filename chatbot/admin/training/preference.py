@@ -27,20 +27,40 @@ class _PreferenceLoop(RunLoop):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
+        if not self.model.training:
+            self._weigh(inputs)
         return found if return_outputs else found * self.share
 
+    def count_kinds(self, inputs: dict[str, Any]) -> tuple[int, int]:
+        """How many good and how many bad replies a batch has."""
+        raise NotImplementedError
+
+    def _weigh(self, inputs: dict[str, Any]) -> None:
+        """Adds TRL's means of a held-out batch to those of the whole held-out part, each with the replies that it is
+        the mean of: batches differ in how many are good, and the last one is smaller."""
+        own = torch.tensor([self.count_kinds(inputs)], device=self.accelerator.device)
+        good, bad = (int(count) for count in self.accelerator.gather_for_metrics(own).reshape(-1, 2).sum(0))
+        metrics = getattr(self, "_metrics", {}).get("eval", {})
+        for name, count in (("rewards/chosen", good), ("rewards/rejected", bad), ("rewards/accuracies", good)):
+            if count and metrics.get(name):
+                total, replies = self._tally.get(name, (0.0, 0))
+                self._tally[name] = (total + metrics[name][-1] * count, replies + count)
+
     def measure(self) -> HeldOut | None:
+        """The margin is the mean reward of all good replies minus that of all bad ones; None if one kind is missing."""
         trainer: Any = self
         if trainer.eval_dataset is None:
             return None
-        self.take_metrics("eval")
+        self._tally: dict[str, tuple[float, int]] = {}
         # Past RunLoop.evaluate, which calls this, to TRL's.
         found = super(RunLoop, self).evaluate()  # type: ignore[misc]
-        means = self.take_metrics("eval")
+        self.take_metrics("eval")
+        means = {name: total / count for name, (total, count) in self._tally.items()}
+        good, bad = means.get("rewards/chosen"), means.get("rewards/rejected")
         return HeldOut(
             int(self.state.global_step),
             float(found["eval_loss"]),
-            margin=means.get("rewards/margins"),
+            margin=None if good is None or bad is None else good - bad,
             accuracy=means.get("rewards/accuracies"),
         )
 
@@ -51,6 +71,10 @@ class DpoLoop(_PreferenceLoop, DPOTrainer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         score_only_replies(self.model.get_base_model())
+
+    def count_kinds(self, inputs: dict[str, Any]) -> tuple[int, int]:
+        pairs = len(inputs["input_ids"]) // 2
+        return pairs, pairs
 
     def split(self, inputs: dict[str, Any], pieces: int) -> list[tuple[dict[str, Any], float]]:
         """A batch holds the better replies, then the worse: a part has both of its pairs."""
@@ -68,6 +92,15 @@ class KtoLoop(_PreferenceLoop, KTOTrainer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         score_only_replies(self.model.get_base_model())
+
+    def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """Those of all processes: how far the model has moved is estimated from the whole batch."""
+        own: torch.Tensor = super()._compute_kl_logps(model, batch)
+        return self.collect(own)
+
+    def count_kinds(self, inputs: dict[str, Any]) -> tuple[int, int]:
+        good = int(inputs["label"].sum())
+        return good, len(inputs["label"]) - good
 
     def split(self, inputs: dict[str, Any], pieces: int) -> list[tuple[dict[str, Any], float]]:
         """By rows. How far the model has moved is then estimated from fewer pairs at a time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import Sampler
 
 from chatbot.admin.training.config import TrainingConfig
-from chatbot.admin.training.events import Event, HeldOut
+from chatbot.admin.training.events import Data, Event, HeldOut
 from chatbot.admin.training.stopping import StopRequest
 
 
@@ -28,6 +29,8 @@ class Progress:
     stop: StopRequest
     generate: Callable[[Any, int], tuple[str, str]]
     """Answers the held-out prompt of a number with a model: (prompt, reply)."""
+    data: Data | None = None
+    """What it trains on, to be told at the beginning."""
     pieces: int = 1
     """Into so many parts each forward pass is cut, since memory ran out."""
     looks: list[HeldOut] = field(default_factory=list)
@@ -36,8 +39,9 @@ class Progress:
 
     @property
     def best_look(self) -> HeldOut | None:
-        """The look with the lowest loss once training began."""
-        return min((look for look in self.looks if look.step), key=lambda look: look.loss, default=None)
+        """The look with the lowest loss once training began; one that is no number is none."""
+        looks = (look for look in self.looks if look.step and math.isfinite(look.loss))
+        return min(looks, key=lambda look: look.loss, default=None)
 
     def has_stalled(self) -> bool:
         """Whether the last `patience` looks brought nothing better."""

@@ -118,12 +118,6 @@ def join_rows(rows: Sequence[TrainingRow]) -> PackedRow:
     return PackedRow(tokens, [label for row in rows for label in row.labels], [len(row.tokens) for row in rows])
 
 
-def pad_to_multiple(packed: list[PackedRow], processes: int) -> list[PackedRow]:
-    """With rows of one unlearnt token added, so that every process gets as many: they change no loss."""
-    missing = -len(packed) % processes
-    return packed + [PackedRow([0], [-100], [1])] * missing
-
-
 def make_columns(packed: Sequence[PackedRow]) -> dict[str, list[Any]]:
     """As the columns that TRL's collator for packed rows reads."""
     return {

@@ -7,7 +7,8 @@ checkpoints/. A run that died is resumed from there and ends with the same adapt
 from __future__ import annotations
 
 import logging
-import os
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,12 +22,18 @@ from chatbot.admin.training.checkpoints import Checkpoint, drop_newer_checkpoint
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.events import Event, MetricsLog
 from chatbot.admin.training.job import Job, resume_job, settle, write_job
+from chatbot.admin.training.processes import count_processes, is_first
 from chatbot.admin.training.stopping import StopRequest
+from chatbot.admin.training.writing import explain_writing
 from chatbot.errors import LearningError
 from chatbot.files import make_private_folder
+from chatbot.models.installation import write_adapter
 from chatbot.models.library import ModelFolder
 
-Target = Path | Callable[[], Path]
+_ADAPTER = ".adapter."
+Target = Path | Callable[[Path], Path]
+"""Where the adapter is to be: a folder that is not there yet, or what takes in the two files that peft would save in a
+folder (see `chatbot.models.installation`) and returns where they are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,19 @@ class Outcome:
     tokens: int
     seconds: float
     """Of this session."""
+    rows: int
+    """That it trained on."""
+    left_out: int
+    """Rows that were longer than `max_length` tokens."""
+    max_length: int
     adapter: Path | None
+
+    @property
+    def worse(self) -> bool:
+        """Whether the held-out part was never predicted as well again as before training. The adapter is then that of
+        the least bad look: one that changes nothing would be of no use, and the gate compares before anything is
+        promoted."""
+        return self.loss is not None and self.first_loss is not None and self.loss >= self.first_loss
 
 
 def train(
@@ -65,41 +84,55 @@ def train(
     """Trains an adapter for `model` on `dataset` and writes it to the folder `target`, which must not exist.
 
     `folder` is the run's own. With `resume` it holds a run that was interrupted: its config and settings hold, not
-    `config`. `target` may be a function that names the folder when the adapter is ready. `parent` is an adapter to
-    train on from. SIGINT, SIGTERM and a file `stop` in `folder` end the run after its step with a checkpoint.
+    `config`. `parent` is an adapter to train on from. SIGINT, SIGTERM and a file `stop` in `folder` end the run after
+    its step with a checkpoint.
 
-    Raises LearningError (inputs that do not belong together, nothing to learn), RunDamaged, ModelDamaged,
-    DatasetDamaged, OutOfMemory or OSError.
+    Raises LearningError (inputs that do not belong together, nothing to learn, a loss that is no number, a disk that is
+    full), RunDamaged, ModelDamaged, DatasetDamaged or OutOfMemory.
     """
     if isinstance(target, Path) and target.exists():
         raise LearningError(f"{target} exists already.", hint="Choose another name for the adapter.")
     job = settle(config, dataset, model, parent)
-    make_private_folder(folder)
+    with explain_writing("The run", folder):
+        make_private_folder(folder)
     if resume:
         job = resume_job(folder, job)
     elif find_checkpoint(folder) is not None:
         raise LearningError(f"{folder.name} holds a run already.", hint="Resume it, or start one in another folder.")
-    if not resume and is_main_process():
-        write_job(folder, job)
+    if not resume and is_first():
+        with explain_writing("The run", folder):
+            write_job(folder, job)
     return run_job(job, folder, target, report, resume=resume)
 
 
 def run_job(
-    job: Job, folder: Path, target: Target, report: Callable[[Event], None] = lambda _: None, *, resume: bool = False
+    job: Job,
+    folder: Path,
+    target: Target,
+    report: Callable[[Event], None] = lambda _: None,
+    *,
+    resume: bool = False,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """As `train`, for a job whose config.json is written."""
+    """As `train`, for a job whose config.json is written. `on_stop` is called, in a signal's handler, when the run is
+    asked to stop: it may still take seconds. Raises KeyboardInterrupt if that was before the first step, or twice."""
     import torch
 
-    from chatbot.admin.training.building import build_loop, count_processes
+    from chatbot.admin.training.building import build_loop
 
     began = time.monotonic()
     torch.set_num_threads(max(1, job.threads // count_processes()))
     checkpoint = find_checkpoint(folder) if resume else None
-    stop = StopRequest(folder)
-    if is_main_process():
-        _forget_later(folder, checkpoint)
+    stop = StopRequest(folder, on_stop)
+    if is_first():
+        with explain_writing("The run", folder):
+            _forget_later(folder, checkpoint)
     with stop.listen(), quiet():
         loop = build_loop(job, folder, report, stop, first_look=checkpoint is None)
+        if stop.asked and count_processes() == 1:
+            raise KeyboardInterrupt
+        if checkpoint is None and loop.progress.data is not None:
+            loop.tell(loop.progress.data)
         if checkpoint is None:
             loop.train()
         elif not loop.take_over(checkpoint):
@@ -123,19 +156,15 @@ def quiet() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def is_main_process() -> bool:
-    """Whether this is the one of several processes that writes."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _forget_later(folder: Path, checkpoint: Checkpoint | None) -> None:
     step = checkpoint.step if checkpoint else -1
+    for left in folder.glob(f"{_ADAPTER}*"):
+        shutil.rmtree(left, ignore_errors=True)
     drop_newer_checkpoints(folder, step)
     MetricsLog(folder).truncate(step)
 
 
 def _finish(loop: Any, job: Job, folder: Path, target: Target, began: float) -> Outcome:
-    from chatbot.admin.training.adapters import write_adapter
     from chatbot.admin.training.loading import ADAPTER
     from chatbot.admin.training.state import read_trained
 
@@ -153,14 +182,35 @@ def _finish(loop: Any, job: Job, folder: Path, target: Target, began: float) -> 
         margin=best.margin if best else None,
         tokens=loop.trained_tokens(),
         seconds=time.monotonic() - began,
+        rows=progress.data.rows if progress.data else 0,
+        left_out=progress.data.left_out if progress.data else 0,
+        max_length=job.config.max_length,
         adapter=None,
     )
     if progress.stopped == "asked":
         return replace(outcome, status="stopped")
-    place = target if isinstance(target, Path) else target() if is_main_process() else Path()
-    if is_main_process():
-        weights = progress.best or read_trained(loop.model, adapter=ADAPTER)
-        settings = loop.model.peft_config[ADAPTER]
-        write_adapter(place, weights, settings, base=job.model, run=folder.name, adapter=ADAPTER)
+    weights = progress.best or read_trained(loop.model, adapter=ADAPTER)
+    place = target if isinstance(target, Path) else Path()
+    if is_first():
+        place = _keep(target, weights, loop.model.peft_config[ADAPTER], job, folder)
     loop.accelerator.wait_for_everyone()
     return replace(outcome, status="early" if progress.stopped else "finished", adapter=place)
+
+
+def _keep(target: Target, weights: dict[str, Any], settings: Any, job: Job, folder: Path) -> Path:
+    """Writes the adapter beside the run and hands it over; what was handed over is deleted here."""
+    from chatbot.admin.training.adapters import save_adapter
+    from chatbot.admin.training.loading import ADAPTER
+
+    with explain_writing("The adapter", folder):
+        made = Path(tempfile.mkdtemp(dir=folder, prefix=_ADAPTER))
+    try:
+        with explain_writing("The adapter", folder):
+            save_adapter(made, weights, settings, base=job.model.name, adapter=ADAPTER)
+        if not isinstance(target, Path):
+            return target(made)
+        with explain_writing("The adapter", target):
+            write_adapter(target, made, base=job.model, source=f"run:{folder.name}")
+        return target
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -15,6 +15,7 @@ from chatbot.admin.training.checkpoints import Checkpoint, drop_old_checkpoints,
 from chatbot.admin.training.events import Event, HeldOut, Saved
 from chatbot.admin.training.loading import ADAPTER
 from chatbot.admin.training.progress import Clock, Progress
+from chatbot.admin.training.writing import explain_writing
 from chatbot.errors import RunDamaged
 
 
@@ -57,8 +58,9 @@ class Saving:
                 "tokens": self.clock.tokens,
                 "looks": [[look.step, look.loss, look.best, look.margin, look.accuracy] for look in progress.looks],
             }
-            write_checkpoint(progress.folder, step, tensors, content, json.dumps(dataclasses.asdict(self.state)))
-            drop_old_checkpoints(progress.folder, progress.config.keep_checkpoints)
+            with explain_writing(f"The checkpoint of step {step:,}", progress.folder):
+                write_checkpoint(progress.folder, step, tensors, content, json.dumps(dataclasses.asdict(self.state)))
+                drop_old_checkpoints(progress.folder, progress.config.keep_checkpoints)
             self.tell(Saved(step))
         self.accelerator.wait_for_everyone()
 
@@ -90,7 +92,8 @@ class Saving:
             return
         tensors, content = _open(checkpoint).read_tensors("random"), _open(checkpoint).read_state()
         try:
-            own = tensors["generators"][self.accelerator.process_index]
+            generators = tensors["generators"]
+            own = generators[self.accelerator.process_index % max(len(generators), 1)]  # it may be more processes now
             states.write_random(own, content["random"])
             if "cuda" in tensors and torch.cuda.is_available():
                 torch.cuda.set_rng_state(tensors["cuda"])

@@ -23,10 +23,9 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
         learn_only_labels(self.model.get_base_model())
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> torch.Tensor:
-        """Learnt tokens of a step, over all its passes and processes."""
+        """Learnt tokens of a step, over all its passes; each process reads all of them."""
         counts = [(batch["labels"][:, 1:] != -100).sum() for batch in batch_samples]
-        count = torch.stack(counts).sum().to(device) if counts else torch.zeros((), dtype=torch.long, device=device)
-        return self.accelerator.gather(count[None]).sum() if self.accelerator.num_processes > 1 else count
+        return torch.stack(counts).sum().to(device) if counts else torch.zeros((), dtype=torch.long, device=device)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -34,9 +33,7 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
         """The mean over the step's learnt tokens, as a part that this pass adds."""
         summed, count = model(**inputs, learnt_loss=True)
         of = count if num_items_in_batch is None else num_items_in_batch
-        loss = summed / of.clamp(min=1)
-        if num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # DDP averages gradients over processes
+        loss = summed / of.clamp(min=1) * self.share
         return (loss, None) if return_outputs else loss
 
     def measure(self) -> HeldOut | None:
@@ -44,10 +41,14 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
         if self.eval_dataset is None or not len(self.eval_dataset):
             return None
         total = torch.zeros(2, dtype=torch.float64)
-        for number in range(self.accelerator.process_index, len(self.eval_dataset), self.accelerator.num_processes):
-            inputs = self._prepare_inputs(self.data_collator([self.eval_dataset[number]]))
+        rows = len(self.eval_dataset)
+        for start in range(0, rows, self.accelerator.num_processes):
+            number = start + self.accelerator.process_index
+            # A process without a row keeps step: where the base is sharded, all must make the same passes.
+            inputs = self._prepare_inputs(self.data_collator([self.eval_dataset[min(number, rows - 1)]]))
             summed, count = self.model(**inputs, learnt_loss=True)
-            total += torch.tensor([float(summed), float(count)], dtype=torch.float64)
+            if number < rows:
+                total += torch.tensor([float(summed), float(count)], dtype=torch.float64)
         total = self.accelerator.gather(total[None].to(self.accelerator.device, torch.float32)).sum(0).cpu()
         return HeldOut(int(self.state.global_step), float(total[0] / total[1].clamp(min=1)))
 
@@ -60,13 +61,14 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
             {"input_ids": tokens[start:end], "labels": labels[start:end], "seq_lengths": [end - start]}
             for start, end in pairwise(inputs["cu_seq_lens_q"].tolist())
         ]
-        return [(self._prepare_inputs(self.data_collator(part)), 1.0) for part in _halve(rows, pieces)]
+        return [(self._prepare_inputs(self.data_collator(part)), 1.0) for part in cut_rows(rows, pieces)]
 
 
-def _halve(rows: list[dict[str, Any]], pieces: int) -> list[list[dict[str, Any]]]:
-    """`rows` cut in two where both parts have about as many tokens, and those again, until there are so many parts."""
+def cut_rows(rows: list[dict[str, Any]], pieces: int) -> list[list[dict[str, Any]]]:
+    """`rows` cut in two where the tokens divide as the pieces do, and those again, until there are so many parts."""
     if pieces < 2 or len(rows) < 2:
         return [rows]
+    left = pieces // 2
     ends = list(accumulate(len(row["input_ids"]) for row in rows))
-    cut = min(range(1, len(rows)), key=lambda place: abs(2 * ends[place - 1] - ends[-1]))
-    return _halve(rows[:cut], pieces // 2) + _halve(rows[cut:], pieces // 2)
+    cut = min(range(1, len(rows)), key=lambda place: abs(pieces * ends[place - 1] - left * ends[-1]))
+    return cut_rows(rows[:cut], left) + cut_rows(rows[cut:], pieces - left)

@@ -62,7 +62,7 @@ def read_random() -> tuple[torch.Tensor, dict[str, Any]]:
 
 def write_random(state: torch.Tensor, others: dict[str, Any]) -> None:
     """The reverse."""
-    torch.set_rng_state(state)
+    torch.set_rng_state(state.clone())  # it reads from where the storage begins, also if `state` is one of several rows
     version, numbers, following = others["python"]
     random.setstate((version, tuple(numbers), following))
     kind, keys, place, has_gauss, gauss = others["numpy"]

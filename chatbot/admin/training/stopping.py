@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,9 +20,11 @@ STOP_FILE = "stop"
 class StopRequest:
     """Whether the run in `folder` was asked to stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_ask: Callable[[], None] = lambda: None) -> None:
+        """`on_ask` is called inside a signal's handler: it must not wait for anything."""
         self._file = folder / STOP_FILE
         self._asked = False
+        self._on_ask = on_ask
 
     @property
     def asked(self) -> bool:
@@ -51,3 +53,4 @@ class StopRequest:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+        self._on_ask()

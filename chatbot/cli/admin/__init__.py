@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from chatbot.cli.admin import dataset, finetuning, judging, runs
+from chatbot.cli.admin import corpus, dataset, finetuning, judging, pretraining, runs, tokenizer, watching
 
 app = typer.Typer(
-    help="The learning cycle: datasets, training, evaluation, promotion.",
+    help="The learning cycle: corpora, pretraining, datasets, fine-tuning, evaluation, promotion.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(tokenizer.app, name="tokenizer")
+app.command(name="pretrain")(pretraining.pretrain)
 app.add_typer(dataset.app, name="dataset")
 app.command(name="finetune")(finetuning.finetune)
-app.command(name="watch")(finetuning.watch)
+app.command(name="watch")(watching.watch)
 app.command(name="evaluate")(judging.evaluate)
 app.command(name="promote")(judging.promote)
 app.command(name="rollback")(judging.rollback)

@@ -1,8 +1,9 @@
-"""`chatbot admin finetune` and `watch`: training an adapter, and looking on while one is trained."""
+"""`chatbot admin finetune`: training an adapter, and going on with a training that was stopped."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from chatbot.cli.logs.finding import Log, open_log
 from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import print_json, print_text, tell
 from chatbot.cli.logs.waiting import show_work
-from chatbot.errors import InvalidInput
+from chatbot.errors import ChatbotError, InvalidInput, StoreError
 
 if TYPE_CHECKING:
     from chatbot.admin.finetuning import Finetuned, Lesson
@@ -45,18 +46,31 @@ def finetune(
     patience: Annotated[
         int, typer.Option("--patience", min=0, metavar="N", help="Looks without improvement until it ends; 0 is never.")
     ] = 3,
+    max_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-tokens",
+            min=0,
+            metavar="N",
+            help="Leave longer rows out; 0 is as the dataset was built.",
+        ),
+    ] = 0,
     exact: Annotated[
         bool, typer.Option("--exact", help="Keep the base in float32: the same bits each time, on a CPU.")
     ] = False,
     quantize: Annotated[
         bool, typer.Option("--quantize", help="QLoRA: the base in 4 bits; needs CUDA and bitsandbytes.")
     ] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Gradient checkpointing: less memory, a third more time.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Trains an adapter on a dataset. It becomes the candidate; what answers stays as it is.
 
-    Ctrl-C saves and says how to go on. The defaults suit models from 135M to 8B parameters.
+    Ctrl-C saves and says how to go on; a reader of its lines that leaves, such as head, does not stop it. The defaults
+    suit models from 135M to 8B parameters.
 
     Examples:
 
@@ -68,13 +82,16 @@ def finetune(
       (on CPUs too, with the variable ACCELERATE_USE_CPU=true)
     """
     from chatbot.admin.finetuning import choose_lesson, plan_finetuning
-    from chatbot.admin.joining import count_launched, is_first, join
+    from chatbot.admin.joining import join
+    from chatbot.admin.training.processes import count_processes, is_first
     from chatbot.cli.admin.opening import let_threads_sleep
     from chatbot.cli.admin.planning import describe_plan
     from chatbot.config import find_home
 
     let_threads_sleep()
-    if count_launched() > 1 and not is_first():
+    if only_plan and count_processes() > 1:
+        raise InvalidInput("A plan is made by one process.", hint="Give --plan without the launcher.")
+    if not is_first():
         join(find_home())
         return
     with open_log() as log:
@@ -82,18 +99,22 @@ def finetune(
             _tell_end(_resume(log, name, resume), as_json)
             return
         lesson = choose_lesson(log.store, log.home, name, start=start)
+        if start and lesson.parent is None:
+            nothing = start == "champion" and log.store.model_versions.champion() is None
+            why = "Nothing was promoted yet" if nothing else f"{start} is a base model"
+            tell(f"{why}, so the training starts from {lesson.model.name}.")
         config = make_config(
             lesson,
             method,
             rank=rank,
-            alpha=max(rank // 2, 1),
             learning_rate=learning_rate,
             epochs=epochs,
             patience=patience,
+            max_length=max_tokens,
             base_dtype="float32" if exact else "auto",
             quantize=quantize,
+            recompute=recompute,
             seed=seed,
-            accumulation=count_launched(),
         )
         if only_plan:
             with show_work("making one step"):
@@ -123,16 +144,19 @@ def run(log: Log, lesson: Lesson, config: TrainingConfig) -> Finetuned:
         begun = run_id
 
     title = f"{lesson.dataset.title} · {config.method} · {lesson.model.name}"
-    try:
-        with show_board(Board(title)) as hear:
-            done = train(log.store, log.home, lesson, config, hear, author=log.author, on_begin=remember)
-    except KeyboardInterrupt:
-        _tell_stopped(lesson.dataset.manifest.name, begun)
-        raise typer.Exit(_INTERRUPTED) from None
-    if not done.model:
-        _tell_stopped(lesson.dataset.manifest.name, done.run_id)
-        raise typer.Exit(_INTERRUPTED)
-    return done
+    with _explain_end(log, lesson.dataset.manifest.name, lambda: begun), show_board(Board(title)) as screen:
+        return _check_end(
+            train(
+                log.store,
+                log.home,
+                lesson,
+                config,
+                screen.hear,
+                author=log.author,
+                on_begin=remember,
+                on_stop=screen.announce_stop,
+            )
+        )
 
 
 def _resume(log: Log, name: str, prefix: str) -> Finetuned:
@@ -143,72 +167,73 @@ def _resume(log: Log, name: str, prefix: str) -> Finetuned:
     dataset = name.partition("/")[0]
     if not any(title.partition("/")[0] == dataset for title in found.datasets):
         raise InvalidInput(f"The run {found.id} trained on {', '.join(found.datasets)}, not on {dataset}.")
-    try:
-        with show_board(Board(f"{name} · {found.kind} · resumed")) as hear:
-            done = resume(log.store, log.home, found, hear, author=log.author)
-    except KeyboardInterrupt:
-        _tell_stopped(name, found.id)
-        raise typer.Exit(_INTERRUPTED) from None
+    board = Board(f"{name} · {found.kind} · resumed")
+    with _explain_end(log, dataset, lambda: found.id), show_board(board) as screen:
+        return _check_end(
+            resume(
+                log.store,
+                log.home,
+                found,
+                screen.hear,
+                author=log.author,
+                recall=board.hear,
+                on_stop=screen.announce_stop,
+            )
+        )
+
+
+def _check_end(done: Finetuned) -> Finetuned:
+    """Raises KeyboardInterrupt if it was stopped."""
     if not done.model:
-        _tell_stopped(name, found.id)
-        raise typer.Exit(_INTERRUPTED)
+        raise KeyboardInterrupt
     return done
 
 
-def _tell_stopped(name: str, run_id: str) -> None:
-    if run_id:
-        tell(f"Stopped and saved. `chatbot admin finetune {name} --resume {run_id}` goes on.")
+@contextmanager
+def _explain_end(log: Log, dataset: str, find_run: Callable[[], str]) -> Iterator[None]:
+    """Says of a run that was stopped, or failed with a checkpoint, what is saved of it and how to go on."""
+    from chatbot.admin.finetuning import read_steps
+    from chatbot.cli.admin.watching import describe_status
+
+    try:
+        yield
+    except (KeyboardInterrupt, ChatbotError) as error:
+        if run_id := find_run():
+            with suppress(StoreError):
+                run = log.store.runs.find(run_id)
+                if isinstance(error, KeyboardInterrupt):
+                    complete = run.status == "complete"  # the last step was made before it was asked to stop
+                    steps = read_steps(log.home, run_id)
+                    tell(describe_status(run, run.status) if complete else _describe_stop(*steps, dataset, run_id))
+                elif run.status == "failed" and read_steps(log.home, run_id)[0]:
+                    tell(f"What was saved is there: `chatbot admin finetune {dataset} --resume {run_id}` goes on.")
+        if isinstance(error, KeyboardInterrupt):
+            raise typer.Exit(_INTERRUPTED) from None
+        raise
+
+
+def _describe_stop(saved: int, made: int, dataset: str, run_id: str) -> str:
+    how = f"`chatbot admin finetune {dataset} --resume {run_id}`"
+    if not saved:
+        return f"Stopped before anything was saved. {how} begins again."
+    lost = f", {made - saved:,} after it are made again" if made > saved else ""
+    return f"Stopped and saved at step {saved:,}{lost}. {how} goes on."
 
 
 def _tell_end(done: Finetuned, as_json: bool) -> None:
     outcome = done.outcome
+    if outcome.worse:
+        tell(
+            "The held-out loss never fell below what it was before training: it got worse. Try a lower "
+            "--learning-rate, or more rows."
+        )
     if as_json:
         facts = {**asdict(outcome), "adapter": str(outcome.adapter) if outcome.adapter else None}
-        print_json({"run": done.run_id, "model": done.model, **facts})
+        print_json({"run": done.run_id, "model": done.model, "worse": outcome.worse, **facts})
         return
     told = f"{done.model} is trained: {outcome.step} of {outcome.steps} steps"
+    if outcome.left_out:
+        told += f", {outcome.left_out:,} rows longer than {outcome.max_length:,} tokens left out"
     if outcome.loss is not None and outcome.first_loss is not None:
         told += f", held-out loss {outcome.first_loss:.3f} → {outcome.loss:.3f}"
     print_text(f"{told}. It is the candidate; `chatbot admin evaluate candidate` tells whether it is better.")
-
-
-def watch(
-    run_prefix: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="A run, or the model it makes; else the newest.", show_default=False)
-    ] = "",
-) -> None:
-    """Looks on while a run trains, wherever it was started; Ctrl-C leaves it to itself.
-
-    Examples:
-
-    \b
-      chatbot admin watch
-      chatbot admin watch talks-2
-    """
-    from chatbot.admin.training.events import read_events
-    from chatbot.cli.admin.board import Board, show_board
-
-    with open_log() as log:
-        runs = log.store.runs.list(limit=1)
-        if not run_prefix and not runs:
-            tell("Nothing was ever trained here.")
-            return
-        found = log.store.runs.find(run_prefix) if run_prefix else runs[0]
-        board = Board(f"{', '.join(found.datasets)} · {found.kind} · {found.base_model} · {found.id}")
-        seen = 0
-        try:
-            with show_board(board) as hear:
-                while True:
-                    events = list(read_events(log.home.runs / found.id))
-                    if len(events) < seen:  # resumed from an earlier step
-                        board.losses, board.looks, seen = [], [], 0
-                    for event in events[seen:]:
-                        hear(event)
-                    seen = len(events)
-                    found = log.store.runs.find(found.id)
-                    if found.status != "running":
-                        break
-                    time.sleep(0.5)
-        except KeyboardInterrupt:
-            return
-        print_text(f"The run is {found.status}" + (f": it made {found.model}." if found.model else "."))

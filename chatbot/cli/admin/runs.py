@@ -32,16 +32,19 @@ def list_runs(limit: Limit = 20, as_json: AsJson = False) -> None:
     \b
       chatbot admin runs list
     """
+    from chatbot.admin.finetuning import read_status
+
     with open_log() as log:
         found = log.store.runs.list(limit=limit)
+        status = {one.id: read_status(log.home, one) for one in found}
     if as_json:
-        print_json(found)
+        print_json([{**_plain(one), "status": status[one.id]} for one in found])
         return
     if not found:
         print_text("Nothing was trained yet. `chatbot admin finetune DATASET` does it.")
         return
     rows = [
-        [shorten(one.id), one.kind, one.status, show_time(one.created), ", ".join(one.datasets), one.model or "–"]
+        [shorten(one.id), one.kind, status[one.id], show_time(one.created), ", ".join(one.datasets), one.model or "–"]
         for one in found
     ]
     print_text("\n".join(lay_out(["RUN", "METHOD", "STATUS", "BEGUN", "DATASET", "MODEL"], rows, flexible=4)))
@@ -59,17 +62,22 @@ def show_run(
     \b
       chatbot admin runs show talks-2
     """
+    from chatbot.admin.finetuning import read_status
+    from chatbot.cli.admin.watching import describe_status
+
     with open_log() as log:
         found = log.store.runs.find(run)
+        status = read_status(log.home, found)
         curves = {name: log.store.runs.metrics(found.id, name) for name in ("loss", "held-out loss")}
         if as_json:
-            print_json({**_plain(found), "folder": log.home.runs / found.id, "curves": curves})
+            told = {**_plain(found), "status": status, "failure": found.failure}
+            print_json({**told, "folder": log.home.runs / found.id, "curves": curves})
             return
         lines = {
             "Run": found.id,
-            "Status": found.status,
+            "Status": describe_status(found, status) if status in {"failed", "stopped", "interrupted"} else status,
             "Method": found.kind,
-            "Base": found.base_model,
+            "Base": found.base_model or "none: it began from nothing",
             "Datasets": ", ".join(found.datasets),
             "Model": found.model or "–",
             "Begun": show_time(found.started) if found.started else "–",

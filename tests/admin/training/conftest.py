@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,19 @@ import pytest
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.models.library import ModelFolder
 from tests.admin.training.samples import build_dataset, build_tiny
+from tests.admin.training.trainer import Trainer, start_trainer
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """Two layers of random weights; it is read, never changed."""
     return build_tiny(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def trainer() -> Iterator[Trainer]:
+    with start_trainer() as trainer:
+        yield trainer
 
 
 @pytest.fixture

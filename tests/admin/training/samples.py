@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from chatbot.admin.datasets.folder import DatasetFolder, write_folder
-from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Turn
+from chatbot.admin.datasets.freezing import freeze
+from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Split, Turn
 from chatbot.admin.training.config import TrainingConfig
+from chatbot.config import Home, Settings
 from chatbot.files import hash_file
 from chatbot.models.library import ModelFolder, ModelLibrary
+from chatbot.store.database import Store
+from chatbot.store.migrations import open_upgraded
 from tests.engine.conftest import build_model
 
 QUESTIONS = ["Why is the sky blue?", "天空", "What scatters light?", "Is air blue?", "Name a colour."]
@@ -22,22 +28,49 @@ def build_tiny(folder: Path) -> ModelFolder:
     return ModelLibrary(folder.parent).find(folder.name)
 
 
-def build_dataset(folder: Path, base: ModelFolder, kind: str, rows: int, *, held_out: int = 3) -> DatasetFolder:
+def build_dataset(
+    folder: Path, base: ModelFolder, kind: str, rows: int, *, held_out: int = 3, recipe: dict[str, Any] | None = None
+) -> DatasetFolder:
+    items, about = describe_dataset(base, kind, rows, held_out=held_out, recipe=recipe)
+    return write_folder(folder, items, number=1, **about)
+
+
+def describe_dataset(
+    base: ModelFolder, kind: str, rows: int, *, held_out: int = 3, recipe: dict[str, Any] | None = None
+) -> tuple[dict[Split, list[Item]], dict[str, Any]]:
+    """The items of a dataset by split, and what its manifest says of them."""
     makers: dict[str, Callable[[int], Item]] = {"sft": _make_sft, "preference": _make_preference, "label": _make_label}
     maker = makers[kind]
-    return write_folder(
-        folder,
-        {"train": [maker(number) for number in range(rows)], "validation": [maker(n) for n in range(held_out)]},
-        name="tiny",
-        number=1,
-        kind=kind,
-        model=base.name,
-        template_sha256=base.template_sha,
-        tokenizer_sha256=hash_file(base.path / "tokenizer.json"),
-        recipe={},
-        counts={},
-        created="2026-01-01T00:00:00Z",
-    )
+    return {"train": [maker(number) for number in range(rows)], "validation": [maker(n) for n in range(held_out)]}, {
+        "name": "tiny",
+        "kind": kind,
+        "model": base.name,
+        "template_sha256": base.template_sha,
+        "tokenizer_sha256": hash_file(base.path / "tokenizer.json"),
+        "recipe": recipe or {},
+        "counts": {},
+        "created": "2026-01-01T00:00:00Z",
+    }
+
+
+def open_home(folder: Path) -> Home:
+    return Home(config=folder, data=folder, state=folder, runtime=folder)
+
+
+@contextmanager
+def open_store(home: Home) -> Iterator[Store]:
+    """The database of `home`, in a file as a command has it."""
+    with open_upgraded(home.database_url(Settings(model="tiny"))) as store:
+        yield store
+
+
+def furnish(home: Home, base: ModelFolder, kind: str = "sft", rows: int = 12, **options: Any) -> None:
+    """A home with the tiny model, and a frozen dataset for it."""
+    home.models.mkdir(parents=True)
+    shutil.copytree(base.path, home.models / base.name)
+    items, about = describe_dataset(base, kind, rows, **options)
+    with open_store(home) as store:
+        freeze(store, home, items, **about)
 
 
 def small(**changes: Any) -> TrainingConfig:

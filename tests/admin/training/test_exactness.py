@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from chatbot.admin.rendering import TrainingRow
 from chatbot.admin.training.attention import NAME, choose_attention, register_attention
 from chatbot.admin.training.loss import learn_only_labels, sum_losses
-from chatbot.admin.training.rows import join_rows, make_columns, pack_rows, pad_to_multiple
+from chatbot.admin.training.rows import join_rows, make_columns, pack_rows
 from chatbot.models.library import ModelFolder
 
 
@@ -132,7 +132,6 @@ def test_packing_keeps_every_row_once_and_wastes_little() -> None:
     assert packed == pack_rows(rows, 128, seed=5)
     assert packed != pack_rows(rows, 128, seed=6)
     assert max(len(row.tokens) for row in pack_rows(rows, 8)) == max(len(row.tokens) for row in rows)
-    assert len(pad_to_multiple(packed, 7)) % 7 == 0
 
 
 def test_attention_by_rows_is_left_to_models_that_have_no_more_than_causal_attention() -> None:

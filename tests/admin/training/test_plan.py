@@ -38,7 +38,7 @@ def test_a_plan_says_what_will_not_do(base: ModelFolder, make_dataset: Callable[
     plan = make_plan(small(max_length=50, epochs=0.2), make_dataset(held_out=0), base)
     assert plan.left_out > 0
     text = " ".join(plan.problems)
-    for sign in ("longer than max_length", "Nothing is held out", "too few"):
+    for sign in ("longer than 50 tokens and left out", "Nothing is held out", "too few"):
         assert sign in text
 
 

@@ -6,10 +6,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +15,12 @@ import pytest
 
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.checkpoints import find_checkpoint
-from chatbot.admin.training.events import METRICS, HeldOut, Sample, Step, read_events
+from chatbot.admin.training.events import METRICS, Step, read_events
 from chatbot.admin.training.run import train
 from chatbot.errors import LearningError, RunDamaged
 from chatbot.models.library import ModelFolder
 from tests.admin.training.samples import build_dataset, small
-from tests.conftest import REPOSITORY
-
-
-def read_curve(run: Path) -> list[tuple[object, ...]]:
-    """All that a run reported, without its times."""
-    curve: list[tuple[object, ...]] = []
-    for event in read_events(run):
-        if isinstance(event, Step):
-            curve.append((event.step, event.loss, event.gradient, event.learning_rate, event.margin))
-        elif isinstance(event, HeldOut | Sample):
-            curve.append((event,))
-    return curve
-
-
-class Trainer:
-    """A process that trains in forks; see `trained_process`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin
-        assert process.stdout
-        self._input, self._output = process.stdin, process.stdout
-
-    def start(self, folder: Path, method: str, seed: int) -> int:
-        """The process id of a run in `folder`, begun or resumed."""
-        self._input.write(f"{folder} {method} {seed}\n")
-        self._input.flush()
-        return int(self._output.readline())
-
-    def wait(self) -> int:
-        return int(self._output.readline())
-
-    def finish(self, folder: Path, method: str, seed: int) -> None:
-        self.start(folder, method, seed)
-        assert self.wait() == 0, (folder / "error").read_text()
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    command = [sys.executable, "-m", "tests.admin.training.trained_process"]
-    with subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Trainer(process)
-
-
-def wait_for_steps(run: Path, steps: int) -> None:
-    """Until the run has reported so many steps."""
-    deadline = time.monotonic() + 60
-    while sum(isinstance(event, Step) for event in read_events(run)) < steps and time.monotonic() < deadline:
-        time.sleep(0.002)
+from tests.admin.training.trainer import Trainer, read_curve, wait_for_steps
 
 
 def prepare(place: Path, base: ModelFolder, method: str) -> None:

@@ -17,6 +17,7 @@ from chatbot.admin.training.events import METRICS, Event, Halved, HeldOut, Metri
 from chatbot.admin.training.run import quiet, train
 from chatbot.admin.training.stopping import STOP_FILE
 from chatbot.errors import LearningError, OutOfMemory
+from chatbot.models.installation import write_adapter
 from chatbot.models.library import ModelFolder
 from chatbot.models.manifest import read_manifest
 from tests.admin.training.samples import small
@@ -40,7 +41,12 @@ def test_sft_lowers_the_held_out_loss_and_leaves_an_adapter_that_peft_loads(
 
     events: list[Event] = []
     target = tmp_path / "models" / "tiny-1"
-    outcome = train(small(epochs=3.0), make_dataset(), base, tmp_path / "run", lambda: target, events.append)
+
+    def keep(made: Path) -> Path:
+        write_adapter(target, made, base=base, source="run:run")
+        return target
+
+    outcome = train(small(epochs=3.0), make_dataset(), base, tmp_path / "run", keep, events.append)
     assert outcome.status == "finished"
     assert outcome.adapter == target
     assert outcome.loss is not None
@@ -187,7 +193,7 @@ def test_a_row_that_does_not_fit_by_itself_is_an_error_that_says_what_to_do(
         raise MemoryError
 
     monkeypatch.setattr(SftLoop, "compute_loss", fail)
-    with pytest.raises(OutOfMemory, match="max_length"):
+    with pytest.raises(OutOfMemory, match="max-tokens"):
         train(small(), make_dataset(), base, tmp_path / "run", tmp_path / "adapter")
 
 

@@ -1,0 +1,1 @@
+"""Text to pretrain on: read, cleaned, split by document, frozen, and written as tokens."""

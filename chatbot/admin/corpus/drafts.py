@@ -1,0 +1,64 @@
+"""What a document is before it is one: a source whose text can be read as often as it is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatbot.text import printable_line
+
+_MOST_NAMED = 50
+_MOST_KINDS = 200
+_OTHERS = "(others)"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """`read` gives the text from its beginning, in pieces."""
+
+    source: str
+    read: Callable[[], Iterator[str]]
+    licence: str = ""
+    language: str = ""
+    conversation: str = ""
+    messages: tuple[str, ...] = ()
+    origin: str = ""
+    """The file or collection that it is counted under; empty is `source`."""
+
+    @classmethod
+    def of_text(cls, source: str, text: str, **more: Any) -> Draft:
+        return cls(source, lambda: iter([text]), **more)
+
+
+def count_in(counts: Counter[str], name: str, number: int = 1) -> None:
+    """Counts under a name; when there are too many names, under one for all others, so that memory stays bounded."""
+    counts[name if name in counts or len(counts) < _MOST_KINDS else _OTHERS] += number
+
+
+@dataclass
+class Intake:
+    """What was read, and what could not be."""
+
+    files: int = 0
+    documents: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Files and lines, by reason."""
+    named: list[str] = field(default_factory=list)
+    """The first of them by name."""
+    encodings: Counter[str] = field(default_factory=Counter)
+    """Files that were not in UTF-8."""
+
+    def pass_over(self, name: str, reason: str) -> None:
+        count_in(self.passed_over, printable_line(reason.partition(":")[0], 80))
+        if len(self.named) < _MOST_NAMED:
+            self.named.append(printable_line(f"{name} {reason}", 300))
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest's counts."""
+        told: dict[str, Any] = {"files": self.files, "documents": self.documents}
+        for name, counts in (("passed_over", self.passed_over), ("encodings", self.encodings)):
+            if counts:
+                told[name] = dict(sorted(counts.items()))
+        return told | ({"named": self.named} if self.named else {})
