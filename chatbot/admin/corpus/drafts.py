@@ -47,13 +47,25 @@ class Intake:
     """Files and lines, by reason."""
     named: list[str] = field(default_factory=list)
     """The first of them by name."""
+    _lines: set[tuple[str, str]] = field(default_factory=set)
     encodings: Counter[str] = field(default_factory=Counter)
     """Files that were not in UTF-8."""
 
     def pass_over(self, name: str, reason: str) -> None:
+        """`reason` is counted up to its first colon."""
         count_in(self.passed_over, printable_line(reason.partition(":")[0], 80))
+        self._name(f"{name} {reason}")
+
+    def pass_over_line(self, name: str, number: int, reason: str) -> None:
+        """The first line of a file is named for each reason; all are counted."""
+        count_in(self.passed_over, reason)
+        if (name, reason) not in self._lines:
+            self._lines.add((name, reason))
+            self._name(f"{name}, line {number:,}: {reason}, and others like it are not named")
+
+    def _name(self, told: str) -> None:
         if len(self.named) < _MOST_NAMED:
-            self.named.append(printable_line(f"{name} {reason}", 300))
+            self.named.append(printable_line(told, 300))
 
     def describe(self) -> dict[str, Any]:
         """For the manifest's counts."""

@@ -75,6 +75,7 @@ def _strike_version(store: Store, path: Path, conversations: set[str]) -> Struck
     left = _count_left(store, version) if version is not None else None
     gone: dict[Split, set[int]] = {split: set() for split in SPLITS}
     kept: set[str] = set()
+    items: Counter[str] = Counter()
     for split in SPLITS:
         for number, document in enumerate(folder.read(split)):
             if not document.conversation:
@@ -84,13 +85,14 @@ def _strike_version(store: Store, path: Path, conversations: set[str]) -> Struck
                 gone[split].add(number)
             else:
                 kept.add(document.conversation)
+                items[split] += 1
                 if left is not None:
                     left[key] -= 1
     struck = sum(map(len, gone.values()))
     if not struck:
         return None
     before = manifest.counts.get("struck")
-    counts = {**manifest.counts, "conversations": len(kept)}
+    counts = {**manifest.counts, "conversations": len(kept), "items": {split: items[split] for split in SPLITS}}
     counts["struck"] = struck + (before if isinstance(before, int) else 0)
     with new_folder(path, replace=True) as new:
         files = {split: _rewrite(folder, split, gone[split], new) for split in SPLITS}

@@ -25,25 +25,24 @@ def read_lines(file: IO[bytes], name: str, request: CorpusRequest, intake: Intak
     found = 0
     number = 0
     for number, line in enumerate(_each_line(file), 1):
-        reason = f"line {number:,}"
         row: Any = None
         if line is None:
-            intake.pass_over(f"{name},", f"a line is longer than {LONGEST >> 20} MB: {reason}")
+            intake.pass_over_line(name, number, f"a line is longer than {LONGEST >> 20} MB")
             continue
         if not line.strip():
             continue
         try:
             row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except (ValueError, RecursionError):  # UnicodeDecodeError is one
-            intake.pass_over(f"{name},", f"a line is no JSON: {reason}")
+            intake.pass_over_line(name, number, "a line is no JSON")
             continue
         text = row.get(request.field) if isinstance(row, dict) else row if isinstance(row, str) else None
         if not isinstance(text, str):
-            if isinstance(row, dict) and any(isinstance(row.get(key), list) for key in _CHATS):
+            if isinstance(row, dict) and _is_chat(row):
                 raise InvalidInput(
                     "holds chats, which `chatbot admin dataset build NAME --file PATH` reads", hint=_CHAT
                 )
-            intake.pass_over(f"{name},", f"a line has no text: {reason}")
+            intake.pass_over_line(name, number, "a line has no text")
             continue
         found += 1
         yield _make(row if isinstance(row, dict) else {}, storable(text), name, number)
@@ -63,6 +62,11 @@ def _make(row: dict[str, Any], text: str, name: str, number: int) -> Draft:
         language=_take(row, "language")[:20],
         origin=own or name,
     )
+
+
+def _is_chat(row: dict[str, Any]) -> bool:
+    # OpenAssistant's trees begin with a prompt that has replies.
+    return isinstance(row.get("prompt"), dict) or any(isinstance(row.get(key), list) for key in _CHATS)
 
 
 def _take(row: dict[str, Any], field: str) -> str:

@@ -32,6 +32,7 @@ class Rows:
         self._licences: Counter[str] = Counter()
         self._languages: Counter[str] = Counter()
         self._characters: Counter[str] = Counter()
+        self._items: Counter[str] = Counter()
         self._last = 0
         self.conversations: set[str] = set()
 
@@ -55,6 +56,7 @@ class Rows:
         writer.write(replace(document, continues=continues))
         self._before[split] = place
         self._characters[split] += len(document.text)
+        self._items[split] += bool(document.conversation)
         if number != self._last:
             count_in(self._sources, origin)
             count_in(self._licences, document.licence)
@@ -74,11 +76,12 @@ class Rows:
         return files
 
     def describe(self, files: Mapping[Split, SplitFile]) -> dict[str, Any]:
-        """For the manifest's counts. `documents` and `characters` stand by split."""
+        """For the manifest's counts. `items` are the rows that came from the log, which stand in the database, too."""
         return {
             "rows": {split: files[split].rows for split in SPLITS},
             "characters": {split: self._characters[split] for split in SPLITS},
             "bytes": {split: files[split].text_bytes for split in SPLITS},
+            "items": {split: self._items[split] for split in SPLITS},
             "documents": sum(self._sources.values()),
             "conversations": len(self.conversations),
             "languages": dict(self._languages.most_common()),
@@ -95,6 +98,7 @@ class Rows:
         locate(self._folder, split).rename(whole)
         locate(self._folder, other).unlink()
         self._characters.clear()
+        self._items.clear()
         with self.opened():
             last: dict[Split, int] = {}
             for number, document in enumerate(read_rows(whole)):
@@ -102,6 +106,7 @@ class Rows:
                 follows = document.continues and last.get(to) == number - 1
                 self._writers[to].write(replace(document, continues=follows))
                 self._characters[to] += len(document.text)
+                self._items[to] += bool(document.conversation)
                 last[to] = number
             files = {one: self._writers[one].close() for one in SPLITS}
         whole.unlink()

@@ -79,6 +79,7 @@ def finetune(
       chatbot admin finetune talks --from champion
       chatbot admin finetune talks --resume 01a2
       accelerate launch --multi_gpu --num_processes 2 -m chatbot admin finetune talks
+      accelerate launch --use_fsdp --num_processes 2 -m chatbot admin finetune talks
       (on CPUs too, with the variable ACCELERATE_USE_CPU=true)
     """
     from chatbot.admin.finetuning import choose_lesson, plan_finetuning

@@ -156,12 +156,15 @@ def test_lines_of_json(tmp_path: Path) -> None:
         ("a.jsonl:5", "", ""),
     ]
     assert dict(intake.passed_over) == {"a line has no text": 2, "a line is no JSON": 3}
+    assert len(intake.named) == 2
     assert read(path, field="body")[1][0] == "no text"
 
 
 def test_chats_and_lines_without_text_are_refused_with_what_to_do(tmp_path: Path) -> None:
     chats = write_lines(tmp_path / "a.jsonl", [{"messages": [{"role": "user", "content": "hi"}]}])
     assert "dataset build" in refuse(chats).message
+    tree = write_lines(tmp_path / "c.jsonl", [{"prompt": {"text": "hi", "replies": []}}])
+    assert "dataset build" in refuse(tree).message
     assert "--field" in refuse(write_lines(tmp_path / "b.jsonl", [{"content": "hi"}])).hint
 
 

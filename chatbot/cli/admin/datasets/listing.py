@@ -36,7 +36,8 @@ def list_datasets(
     from chatbot.admin.datasets.request import check_name
 
     with open_log() as log:
-        versions = log.store.datasets.versions(check_name(name) if name else None)
+        found = log.store.datasets.versions(check_name(name) if name else None)
+        versions = [one for one in found if one.kind != "text"]  # those are corpora
         told = [_to_json(log, version) for version in versions]
     if as_json:
         print_json(told)
