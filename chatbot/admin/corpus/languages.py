@@ -27,4 +27,5 @@ def find_language(text: str) -> str:
 def _classify(sample: str) -> Any:
     import py3langid
 
-    return py3langid.classify(sample)[0]
+    code = py3langid.classify(sample)[0]
+    return "other" if code == "zxx" else code  # no language at all

@@ -90,7 +90,7 @@ def forget(
 
 
 def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, *, only_deleted: bool = False) -> None:
-    from chatbot.admin.datasets.forgetting import forget as forget_beside
+    from chatbot.admin.forgetting import forget_everywhere
 
     ids = [one.id for one in chosen]
     planned = log.store.erasure.preview(ids)
@@ -102,8 +102,8 @@ def _forget(log: Log, chosen: Sequence[Conversation], yes: bool, as_json: bool, 
     texts = [message.content for one in ids for message in log.store.logs.tree(one)]
     with show_work("deleting") as say:
         done, failure = _erase(log, ids, say, only_deleted)
-        say("rewriting dataset files")
-        beside = forget_beside(log.store, log.home, ids, texts)
+        say("rewriting datasets and corpora")
+        beside = forget_everywhere(log.store, log.home, ids, texts)
     if done is None:
         assert failure is not None
         _tell_struck(beside.struck)
@@ -149,7 +149,7 @@ def _tell(done: Forgotten, struck: Sequence[Struck]) -> None:
 def _tell_struck(struck: Sequence[Struck]) -> None:
     if struck:
         names = ", ".join(f"{one.name}/{one.number} ({one.items:,})" for one in struck)
-        print_text(printable_line(f"Dataset files were written anew without them: {names}."))
+        print_text(printable_line(f"Datasets and corpora were written anew without them: {names}."))
 
 
 def _draw_plan(chosen: Sequence[Conversation], planned: Forgotten) -> Iterator[str]:

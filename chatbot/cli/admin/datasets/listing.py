@@ -112,7 +112,12 @@ def delete(
             name, number = parse_title(title)
             if number is None:
                 raise typer.BadParameter(f"Which version of {name}? Such as {name}/1.")
-            chosen.append(log.store.datasets.find(name, number))
+            found = log.store.datasets.find(name, number)
+            if found.kind == "text":
+                raise InvalidInput(
+                    f"{found.title} is a corpus.", hint=f"`chatbot admin corpus delete {found.title}` deletes it."
+                )
+            chosen.append(found)
         used = [told for one in chosen if (told := _describe_use(log, one))]
         if used and not force:
             raise InvalidInput(" ".join(used), hint="--force deletes it all the same.")
