@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCHMARKS := start_terminal key_latency open_transcript open_conversation write_message time_to_first_token search_log import_log train_throughput
 
-.PHONY: chat test check bench docs clean
+.PHONY: chat test check bench docs tour clean
 
 chat: .venv/installed
 	$(BIN)/chatbot models pull
@@ -33,6 +33,10 @@ docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --progress-bar on -c constraints.txt --editable . --group dev
 	touch .venv/installed
+
+# From a text to a model that was raised on it and answers, in a few minutes.
+tour: .venv/installed
+	docs/tour.sh
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

@@ -159,7 +159,9 @@ def run_ours(base: Any, dataset: Any, threads: int, folder: Path) -> tuple[Any, 
 
     from chatbot.admin.training.config import TrainingConfig
     from chatbot.admin.training.events import Event, Step
-    from chatbot.admin.training.run import train
+    from chatbot.admin.training.job import settle
+    from chatbot.admin.training.run import run_job
+    from chatbot.files import make_private_folder
 
     ends: list[float] = []
 
@@ -170,7 +172,8 @@ def run_ours(base: Any, dataset: Any, threads: int, folder: Path) -> tuple[Any, 
     config = TrainingConfig(
         rank=RANK, learning_rate=RATE, epochs=1, warmup=0, checkpoint_every=10_000, patience=0, threads=threads
     )
-    outcome = train(config, dataset, base, folder / "run", folder / "adapter", watch)
+    make_private_folder(folder / "run")
+    outcome = run_job(settle(config, dataset, base, None), folder / "run", folder / "adapter", watch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     plain = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32)
     rate = outcome.tokens * (len(ends) - 1) / len(ends) / (ends[-1] - ends[0])

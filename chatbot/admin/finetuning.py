@@ -207,6 +207,8 @@ def _run(
 
     def keep(made: Path) -> Path:
         nonlocal name
+        # Before the run is complete: nobody goes on with one that is, so what is missing then is never added.
+        recorder.catch_up(folder, attempts=_ATTEMPTS)
         adapter = take_in(store, home, run_id, job, made, author=author)
         name = adapter.name
         return adapter.path

@@ -139,6 +139,7 @@ def _run(
 
     def take(place: Path) -> Path:
         nonlocal made
+        recorder.catch_up(folder, attempts=6)  # a run that is registered is complete, and nobody resumes it
         model = _take_in(store, home, run_id, name, job, place, author)
         made = model.name
         return model.path

@@ -9,7 +9,7 @@ at each turn, so they need no restart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chatbot.admin.versions import find_version
@@ -21,7 +21,6 @@ from chatbot.models.template import ChatMessage
 from chatbot.store.aliases import AliasName
 from chatbot.store.database import Store
 from chatbot.store.evaluations import GateDecision
-from chatbot.store.model_versions import ModelVersion
 
 _SMOKE = (ChatMessage("system", ""), ChatMessage("user", "Hello! Who are you?"))
 _SMOKE_TOKENS = 24
@@ -36,6 +35,8 @@ class Promoted:
     left: str
     reached: str
     smoke: str
+    forgotten: tuple[str, ...] = ()
+    """The dataset versions that lost items since `reached` learnt them: it may say what was forgotten."""
 
 
 def find_champion(store: Store, settings: Settings) -> str:
@@ -79,8 +80,8 @@ def promote(
 ) -> Promoted:
     """Lets the model version `name` answer from now on; `open_engine` opens the engine that serves the chats.
 
-    With `force` the gate's no is passed over, and `reason`, which must then be given, is recorded. Raises
-    PromotionRefused, NotFound, ModelError, InvalidInput.
+    With `force` the gate's no is passed over, and so is a champion whose folder is gone or holds another model;
+    `reason`, which must then be given, is recorded. Raises PromotionRefused, NotFound, ModelError, InvalidInput.
     """
     if force and not reason.strip():
         raise InvalidInput("To pass over the gate takes a reason, which is recorded.", hint='Give --reason "…".')
@@ -89,37 +90,59 @@ def promote(
     if name == champion:
         raise PromotionRefused(f"{name} answers already.")
     version = find_version(store, library.find_verified(name))
-    answering = find_version(store, library.find(champion))
-    decision = store.evaluations.decision(version.id, answering.id)
+    # A base model that was fetched anew since it was promoted has another row than the alias.
+    promoted = store.aliases.get("champion") if store.model_versions.champion() == champion else None
+    answering = _find_answering(store, library, champion, promoted, force=force)
+    decision = store.evaluations.decision(version.id, answering)
+    forgotten = store.lineage.stale().get(version.id, ())
     if not force:
         _check_gate(decision, name, champion)
-        _check_memory(store, version)
+        _check_memory(name, forgotten)
     smoke = asyncio.run(_try_out(open_engine, name))
     why = reason.strip() or f"the gate said better in the evaluation {decision.evaluation if decision else ''}"
-    # A base model that was fetched anew since it was promoted has another row than the alias.
-    over = store.aliases.get("champion") if store.model_versions.champion() == champion else None
     store.aliases.promote(
-        version.id, over=over or answering.id, author=author, reason=f"forced: {why}" if force else why
+        version.id, over=promoted or answering, author=author, reason=f"forced: {why}" if force else why
     )
-    return Promoted(champion, name, smoke)
+    return Promoted(champion, name, smoke, forgotten)
 
 
 def roll_back(store: Store, home: Home, settings: Settings, *, author: str, reason: str = "") -> Promoted:
     """Lets the previous model answer again. What it is, is checked first: there must be something to go back to.
-    Raises NotFound, ModelError, PromotionRefused if the aliases are moved meanwhile."""
+
+    That it learnt what was since forgotten does not stop it, for this is the way out of a bad promotion: it is told,
+    and recorded with the reason. Raises NotFound, ModelError, PromotionRefused if the aliases are moved meanwhile."""
     left = find_champion(store, settings)
     previous = resolve_name(store, settings, "previous")
     version = find_version(store, ModelLibrary(home.models).find_verified(previous))
     to = store.aliases.get("previous") or version.id
-    store.aliases.roll_back(to=to, author=author, reason=reason.strip() or "rolled back")
-    return Promoted(left, previous, "")
+    forgotten = store.lineage.stale().get(to, ())
+    why = reason.strip() or "rolled back"
+    if forgotten:
+        why += f" (it learnt what was since forgotten, in {', '.join(forgotten)})"
+    store.aliases.roll_back(to=to, author=author, reason=why)
+    return Promoted(left, previous, "", forgotten)
 
 
-def _check_memory(store: Store, version: ModelVersion) -> None:
-    forgotten = store.lineage.stale().get(version.id)
+def _find_answering(store: Store, library: ModelLibrary, name: str, promoted: str | None, *, force: bool) -> str:
+    """The id of what answers now: of what lies in the folder `name`, or with `force` that of `promoted` if no such
+    model lies there any more. Raises PromotionRefused, NotFound, ModelError."""
+    try:
+        return find_version(store, library.find(name)).id
+    except (NotFound, ModelError) as error:
+        if promoted is None:
+            raise
+        if force:
+            return promoted
+        raise PromotionRefused(
+            f"{name}, which answers now, is not as it was promoted: {error.message}",
+            hint=f'{error.hint} Or `--force --reason "…"` promotes another all the same.'.lstrip(),
+        ) from error
+
+
+def _check_memory(name: str, forgotten: Sequence[str]) -> None:
     if forgotten:
         raise PromotionRefused(
-            f"{version.name} learnt what was since forgotten, in {', '.join(forgotten)}, and may say it.",
+            f"{name} learnt what was since forgotten, in {', '.join(forgotten)}, and may say it.",
             hint='Train it anew; `--force --reason "…"` promotes it all the same.',
         )
 

@@ -111,6 +111,11 @@ class ChatTemplate:
         completer._beginning = [] if beginning is None else [beginning]
         return completer
 
+    @property
+    def completes(self) -> bool:
+        """Whether it goes on with text instead of answering."""
+        return self._beginning is not None
+
     def render(self, messages: Sequence[ChatMessage], *, continue_last: bool = False) -> str:
         """The text that the model reads, up to where its reply begins, or goes on if `continue_last`.
 

@@ -29,6 +29,8 @@ from chatbot.store.sessions import Database
 
 _BATCH = 500  # rows of one INSERT, names in one query
 _DELETED = "deleted"  # when a version was deleted, among its counts
+_IMPORTED = "imported"  # whether another machine made it, among its counts
+_OWN = {_DELETED, _IMPORTED}  # what only the rows say: no manifest, least of all a stranger's, says it for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DatasetItem:
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """One frozen version. `recipe` and `counts` are as in its manifest."""
+    """One frozen version. `recipe` and `counts` are as in its manifest, but for what only the row knows."""
 
     id: str
     name: str
@@ -60,6 +62,11 @@ class DatasetVersion:
     @property
     def title(self) -> str:
         return f"{self.name}/{self.number}"
+
+    @property
+    def imported(self) -> bool:
+        """Whether another machine made it: its recipe is about the log of that one, and as a stranger wants it."""
+        return self.counts.get(_IMPORTED) is True
 
 
 class Datasets:
@@ -81,9 +88,10 @@ class Datasets:
         tokenizer_sha: str,
         counts: Mapping[str, Any],
         items: Iterable[DatasetItem],
+        imported: bool = False,
     ) -> str:
-        """The id of the new version, written with all its items or not at all. Raises InvalidInput if the dataset is
-        of another kind or has this number already."""
+        """The id of the new version, written with all its items or not at all; `imported` if another machine made it.
+        Raises InvalidInput if the dataset is of another kind or has this number already."""
         now = datetime.now(UTC)
         with self._database.write() as connection:
             dataset_id = self._find_or_add(connection, name, kind, now)
@@ -101,7 +109,7 @@ class Datasets:
                     recipe=dict(recipe),
                     template_sha=template_sha,
                     tokenizer_sha=tokenizer_sha,
-                    counts={name: value for name, value in counts.items() if name != _DELETED},
+                    counts=_describe(counts, {_IMPORTED: True} if imported else {}),
                     created_at=now,
                 )
             )
@@ -117,6 +125,11 @@ class Datasets:
             query = query.where(DatasetRow.name == name)
         with self._database.read() as connection:
             return [_to_version(row) for row in connection.execute(query) if _DELETED not in row.counts]
+
+    def count_versions(self) -> int:
+        """How many versions there ever were, deleted ones too: more if one was added since it was asked before."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(DatasetVersionRow)) or 0
 
     def next_number(self, name: str) -> int:
         """The number of the next version: above all that there were."""
@@ -181,7 +194,9 @@ class Datasets:
         """Notes that a version's files were rewritten, which only forgetting does."""
         table = DatasetVersionRow
         with self._database.write() as connection:
-            connection.execute(update(table).where(table.id == version_id).values(sha256=sha256, counts=dict(counts)))
+            known = connection.scalar(select(table.counts).where(table.id == version_id)) or {}
+            values = {"sha256": sha256, "counts": _describe(counts, known)}
+            connection.execute(update(table).where(table.id == version_id).values(values))
 
     def runs(self, version_id: str) -> list[str]:
         """The runs that used a version."""
@@ -257,6 +272,12 @@ class Datasets:
 def _select() -> Any:
     version, dataset = DatasetVersionRow, DatasetRow
     return select(version.__table__, dataset.name, dataset.kind).join(dataset, dataset.id == version.dataset_id)
+
+
+def _describe(counts: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of a manifest, with those of `own` that only a row has."""
+    told = {name: value for name, value in counts.items() if name not in _OWN}
+    return told | {name: value for name, value in own.items() if name in _OWN}
 
 
 def _to_version(row: Any) -> DatasetVersion:

@@ -72,11 +72,6 @@ class ModelVersions:
             )
             return identifier
 
-    def add_adapter(self, name: str, **about: Any) -> str:
-        """A new adapter's id; `about` as `insert_version` takes it. Raises as that does."""
-        with self._database.write() as connection:
-            return insert_version(connection, self._identifiers.next(), name, **about)
-
     def get(self, version_id: str) -> ModelVersion:
         """Raises NotFound."""
         return self._one(ModelVersionRow.id == version_id, version_id)

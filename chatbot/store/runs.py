@@ -34,10 +34,10 @@ _FAILURE = "failure"  # the key in a run's configuration under which a failed on
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """A dataset version that a run reads; `role` is train, validation or replay."""
+    """A dataset version that a run reads."""
 
     dataset_version_id: str
-    role: str
+    role: Literal["train", "validation"]
     weight: float = 1.0
 
 
@@ -106,7 +106,6 @@ class Runs:
                     versions=dict(versions),
                     device=device,
                     status="planned",
-                    resumed_from_id=None,
                     started_at=None,
                     ended_at=None,
                     created_at=datetime.now(UTC),

@@ -17,6 +17,7 @@ from chatbot.store.database import Store
 from chatbot.store.evaluations import GATE, Score
 from tests.admin.training.samples import build_tiny
 from tests.models.tiny_adapters import add_adapter
+from tests.store.sample import add_adapter_version
 
 SETTINGS = Settings(model="tiny")
 
@@ -48,7 +49,8 @@ def store(home: Home) -> Iterator[Store]:
                     folder.name, sha256=folder.sha256, template_sha=folder.template_sha, path=str(folder.path)
                 )
             else:
-                version = store.model_versions.add_adapter(
+                version = add_adapter_version(
+                    store,
                     folder.name,
                     run_id=None,
                     path=str(folder.path),
@@ -176,6 +178,45 @@ def test_a_champion_that_changed_during_the_smoke_reply_is_not_overrun(store: St
     assert store.aliases.all() == {"champion": "talks-1", "previous": "tiny", "candidate": "talks-2"}
 
 
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_champion_that_is_gone_or_exchanged_can_be_replaced_with_a_reason(
+    store: Store, home: Home, models: Path, tmp_path: Path, exchanged: bool
+) -> None:
+    say(store, 1.0, candidate="talks-1")
+    promote(store, home, SETTINGS, "talks-1", open_engine=answers("Hi."), author="ada")
+    say(store, 1.0, candidate="talks-2", champion="talks-1")
+    (models / "talks-1").rename(tmp_path / "kept")
+    try:
+        if exchanged:
+            add_adapter(ModelLibrary(models), "tiny", "talks-1", tmp_path / "saved", seed=7)
+        with pytest.raises(PromotionRefused, match="not as it was promoted") as refused:
+            promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
+        assert "--force" in refused.value.hint
+        assert store.model_versions.champion() == "talks-1"
+        done = promote(
+            store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada", force=True, reason="It is gone."
+        )
+    finally:
+        shutil.rmtree(models / "talks-1", ignore_errors=True)
+        (tmp_path / "kept").rename(models / "talks-1")
+    assert (done.left, done.reached) == ("talks-1", "talks-2")
+    assert store.aliases.all() == {"champion": "talks-2", "previous": "talks-1"}
+
+
+def test_going_back_to_what_learnt_forgotten_words_is_told_and_recorded(
+    store: Store, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, champion in (("talks-1", "tiny"), ("talks-2", "talks-1")):
+        say(store, 1.0, candidate=name, champion=champion)
+        promote(store, home, SETTINGS, name, open_engine=answers("Hi."), author="ada")
+    version = store.model_versions.find("talks-1").id
+    monkeypatch.setattr(store.lineage, "stale", lambda: {version: ("talks/1",)})
+    assert roll_back(store, home, SETTINGS, author="ada", reason="Too curt.").forgotten == ("talks/1",)
+    assert store.aliases.journal()[0].reason == "Too curt. (it learnt what was since forgotten, in talks/1)"
+    assert roll_back(store, home, SETTINGS, author="ada").forgotten == ()
+    assert store.aliases.journal()[0].reason == "rolled back"
+
+
 def test_what_learnt_forgotten_words_is_promoted_only_with_a_reason(
     store: Store, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +225,8 @@ def test_what_learnt_forgotten_words_is_promoted_only_with_a_reason(
     monkeypatch.setattr(store.lineage, "stale", lambda: {version: ("talks/1",)})
     with pytest.raises(PromotionRefused, match="since forgotten, in talks/1"):
         promote(store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada")
-    promote(
+    done = promote(
         store, home, SETTINGS, "talks-2", open_engine=answers("Hi."), author="ada", force=True, reason="None better"
     )
+    assert done.forgotten == ("talks/1",)
     assert store.model_versions.champion() == "talks-2"

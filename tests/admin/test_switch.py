@@ -15,6 +15,7 @@ from chatbot.store.database import Store
 from chatbot.store.records import Message
 from tests.admin.training.samples import build_tiny
 from tests.models.tiny_adapters import add_adapter
+from tests.store.sample import add_adapter_version
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ async def test_the_alias_decides_at_each_turn(manager: Manager, tmp_path: Path) 
     base = store.model_versions.find("tiny")
     assert (first.model, first.status) == ("tiny", "complete")
     adapter = ModelLibrary(tmp_path / "models").find("talks-1")
-    version = store.model_versions.add_adapter(
+    version = add_adapter_version(
+        store,
         "talks-1",
         run_id=None,
         path=str(adapter.path),

@@ -20,6 +20,7 @@ from chatbot.store.learning_tables import (
     RunInputRow,
     RunRow,
 )
+from chatbot.store.model_versions import insert_version
 from chatbot.store.records import Message, Status
 from chatbot.store.replies import NewConversation
 
@@ -134,3 +135,9 @@ class Cycle:
             reason=reason,
             created_at=NOW,
         )
+
+
+def add_adapter_version(store: Store, name: str, **about: Any) -> str:
+    """The row of an adapter that no run registered; returns its id. `about` as `insert_version` takes it."""
+    with store._database.write() as connection:
+        return insert_version(connection, store.runs.new_id(), name, **about)

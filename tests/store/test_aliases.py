@@ -8,6 +8,7 @@ import pytest
 
 from chatbot.errors import InvalidInput, NotFound, PromotionRefused
 from chatbot.store.database import Store
+from tests.store.sample import add_adapter_version
 
 
 @pytest.fixture
@@ -17,8 +18,15 @@ def store() -> Iterator[Store]:
 
 
 def add_adapter(store: Store, name: str) -> str:
-    return store.model_versions.add_adapter(
-        name, run_id=None, path=f"/models/{name}", sha256="a" * 64, base_sha="b", template_sha="t", tokenizer_sha="k"
+    return add_adapter_version(
+        store,
+        name,
+        run_id=None,
+        path=f"/models/{name}",
+        sha256="a" * 64,
+        base_sha="b",
+        template_sha="t",
+        tokenizer_sha="k",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.database import Store
+from tests.store.sample import add_adapter_version
 from tests.store.test_runs import add_run
 
 
@@ -40,8 +41,8 @@ def test_a_run_has_one_model_however_often_it_is_told(store: Store) -> None:
 
 def test_what_an_older_version_left_half_is_finished(store: Store) -> None:
     run_id = add_run(store)
-    store.model_versions.add_adapter(
-        "support-1", run_id=run_id, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
+    add_adapter_version(
+        store, "support-1", run_id=run_id, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
     )
     register(store, run_id)
     assert store.runs.find(run_id).status == "complete"

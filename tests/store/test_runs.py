@@ -10,6 +10,7 @@ from chatbot.errors import InvalidInput, NotFound
 from chatbot.store.database import Store
 from chatbot.store.evaluations import GATE, Score
 from chatbot.store.runs import RunInput
+from tests.store.sample import add_adapter_version
 from tests.store.test_aliases import add_adapter, add_base
 
 
@@ -60,8 +61,8 @@ def test_a_resumed_run_says_its_metrics_again(store: Store) -> None:
 
 def test_a_run_is_found_by_its_beginning_or_by_what_it_made(store: Store) -> None:
     first, second = add_run_pair(store)
-    store.model_versions.add_adapter(
-        "support-1", run_id=first, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
+    add_adapter_version(
+        store, "support-1", run_id=first, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
     )
     assert store.runs.find("support-1").id == first
     assert store.runs.find(first).model == "support-1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatbot.store.database import Store
 from chatbot.store.datasets import DatasetItem
 from chatbot.store.runs import RunInput
+from tests.store.sample import add_adapter_version
 
 
 def add_dataset(store: Store, *, rows: int, written: int) -> str:
@@ -28,8 +29,8 @@ def train(store: Store, name: str, *, dataset: str = "", sha: str = "before", pa
         device="cpu",
         inputs=[RunInput(dataset, "train")] if dataset else [],
     )
-    return store.model_versions.add_adapter(
-        name, run_id=run, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
+    return add_adapter_version(
+        store, name, run_id=run, path="", sha256="a", base_sha="b", template_sha="t", tokenizer_sha="k"
     )
 
 

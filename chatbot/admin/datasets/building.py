@@ -13,8 +13,8 @@ from typing import Any
 
 from chatbot.admin.datasets.deduplication import Deduplicated, remove_duplicates
 from chatbot.admin.datasets.drafts import Draft
-from chatbot.admin.datasets.folder import DatasetFolder
-from chatbot.admin.datasets.freezing import freeze, list_held_out
+from chatbot.admin.datasets.folder import TAUGHT, DatasetFolder
+from chatbot.admin.datasets.freezing import freeze, list_items, settle
 from chatbot.admin.datasets.gathering import Gathering
 from chatbot.admin.datasets.items import SPLITS, Item, Split
 from chatbot.admin.datasets.lengths import Measured, Ruler, measure_all
@@ -61,6 +61,20 @@ def build(
     learn or the folder cannot be written, StoreError.
     """
     say = on_progress or _ignore
+    return settle(store, lambda seen: _build(store, home, template, model, request, say, seen))
+
+
+def _build(
+    store: Store,
+    home: Home,
+    template: ChatTemplate,
+    model: ModelFolder,
+    request: BuildRequest,
+    say: OnProgress,
+    seen: int,
+) -> DatasetFolder:
+    """`seen` is how many versions there were. Raises DatasetsChanged if another was added meanwhile, which may hold out
+    what is trained on here."""
     most = request.max_tokens or min(MOST_TOKENS, model.context)
     if most > model.context:
         raise InvalidInput(f"{model.name} has a window of {model.context:,} tokens; {most:,} do not fit.")
@@ -68,7 +82,7 @@ def build(
     ruler = Ruler(template, most, request.long, gathering.left_out)
     drafts = gathering.read(_Steps(say, "reading", 0).advance)
     general = gathering.read_replay() if request.replay else []
-    held = [(split, Draft.from_item(item)) for split, item in list_held_out(home)]
+    held = [(split, Draft.from_item(item)) for split, item in list_items(home, SPLITS[1:])]
     unique = remove_duplicates(
         [*drafts, *general],
         request.near,
@@ -94,11 +108,15 @@ def build(
     counts["split"] |= {"remembered": splitting.remembered, "united": splitting.united}
     if request.replay:
         counts["replay"] = replay
+    kept = {row.group for split in SPLITS[1:] for row in splits[split]}
+    if taught := sorted(group for group in kept if "train" in earlier.get(group, ())):
+        counts[TAUGHT] = taught
     say("writing", 0, 0)
     return freeze(
         store,
         home,
         {split: [item for item, _ in items[split]] for split in SPLITS},
+        seen=seen,
         name=request.name,
         kind=request.kind,
         model=model.name,

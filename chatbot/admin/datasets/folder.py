@@ -22,6 +22,7 @@ from chatbot.models.manifest import Sha256
 from chatbot.text import printable_line
 
 MANIFEST = "manifest.json"
+TAUGHT = "taught"  # the groups of DatasetManifest.taught, among its counts
 _MOST_MANIFEST = 16 << 20  # bytes
 
 
@@ -54,6 +55,13 @@ class DatasetManifest(BaseModel):
     """What went in, what was left out and why, languages, lengths."""
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
     files: dict[Split, SplitFile]
+
+    @property
+    def taught(self) -> frozenset[str]:
+        """The groups that it holds out, and that versions made before it on this machine train on: models may know
+        them, so they tell nothing."""
+        told = self.counts.get(TAUGHT)
+        return frozenset(one for one in told if isinstance(one, str)) if isinstance(told, list) else frozenset()
 
     @property
     def sha256(self) -> str:

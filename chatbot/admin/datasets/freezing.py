@@ -1,7 +1,8 @@
 """Freezing: a version gets its number, its folder and its rows; and how it is found and deleted again.
 
 Whoever writes, deletes or moves folders holds one lock: a number is given once, and nobody takes the moment between two
-renames for damage.
+renames for damage. What goes where is decided before, by what other versions hold out, and takes too long for a lock;
+so whoever freezes says how many versions there were when they looked, and begins again if there are more by then.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -34,6 +35,29 @@ from chatbot.store.datasets import DatasetItem, DatasetVersion
 
 _LOCK = ".lock"
 _WAIT = 120  # seconds
+_TRIES = 8
+_T = TypeVar("_T")
+
+
+class DatasetsChanged(LearningError):
+    """A version was added by somebody else, and what was to be frozen does not know it."""
+
+
+def settle(store: Store, make: Callable[[int], _T]) -> _T:
+    """What `make` makes of the number of versions that there were when it began; from the beginning each time that it
+    raises DatasetsChanged. Raises that too, if there is no end of it."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(DatasetsChanged):
+            return make(store.datasets.count_versions())
+    return make(store.datasets.count_versions())
+
+
+def check_unchanged(store: Store, seen: int) -> None:
+    """For whoever holds the lock. Raises DatasetsChanged if there are more versions than were `seen`."""
+    if store.datasets.count_versions() != seen:
+        raise DatasetsChanged(
+            "Other datasets are being built, one after the other.", hint="Try again when they are done."
+        )
 
 
 @contextmanager
@@ -54,11 +78,16 @@ def lock_datasets(home: Home) -> Iterator[None]:
         lock.release()
 
 
-def freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], **about: Any) -> DatasetFolder:
+def freeze(
+    store: Store, home: Home, items: Mapping[Split, Sequence[Item]], *, seen: int | None = None, **about: Any
+) -> DatasetFolder:
     """A version with these items under the next number; the newest one if it holds the same and its files are whole.
     `about` are the manifest's other fields but `number` and `files`. Raises InvalidInput if the dataset is of another
-    kind, LearningError if the folder cannot be written, StoreError."""
+    kind, LearningError if the folder cannot be written, StoreError, and DatasetsChanged if there are more versions than
+    were `seen` when the items were split."""
     with lock_datasets(home):
+        if seen is not None:
+            check_unchanged(store, seen)
         return _freeze(store, home, items, about)
 
 
@@ -88,7 +117,9 @@ def _freeze(store: Store, home: Home, items: Mapping[Split, Sequence[Item]], abo
     return folder
 
 
-def register(store: Store, folder: DatasetFolder, items: Mapping[Split, Sequence[Item]]) -> str:
+def register(
+    store: Store, folder: DatasetFolder, items: Mapping[Split, Sequence[Item]], *, imported: bool = False
+) -> str:
     """Writes the rows of a folder; returns the version's identifier."""
     manifest = folder.manifest
     return store.datasets.add_version(
@@ -100,6 +131,7 @@ def register(store: Store, folder: DatasetFolder, items: Mapping[Split, Sequence
         template_sha=manifest.template_sha256,
         tokenizer_sha=manifest.tokenizer_sha256,
         counts=manifest.counts,
+        imported=imported,
         items=(
             DatasetItem(split, item.group, hash_content(item), item.conversation, item.messages_from)
             for split in SPLITS
@@ -173,15 +205,15 @@ def list_folders(home: Home) -> Iterator[tuple[str, int, Path]]:
         raise LearningError(f"{home.datasets} cannot be read: {error.strerror}.") from None
 
 
-def list_held_out(home: Home) -> list[tuple[Split, Item]]:
-    """What the versions on this disk hold out, each content once. Damaged files are passed over: the rows still know
-    what they held. Raises LearningError."""
+def list_items(home: Home, splits: Sequence[Split]) -> list[tuple[Split, Item]]:
+    """What the versions on this disk have in `splits`, each content once. Damaged files are passed over: the rows still
+    know what they held. Raises LearningError."""
     if not home.datasets.is_dir():
         return []
     found: dict[tuple[Split, str], Item] = {}
     with lock_datasets(home):
         for _, _, path in list_folders(home):
-            for split in SPLITS[1:]:
+            for split in splits:
                 with contextlib.suppress(DatasetDamaged):
                     for item in DatasetFolder(path, read_manifest(path)).read(split):
                         found.setdefault((split, hash_content(item)), item)

@@ -15,10 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatbot.admin.datasets.folder import MANIFEST, DatasetFolder, DatasetManifest, write_folder
-from chatbot.admin.datasets.freezing import find_whole, lock_datasets, next_number, register
-from chatbot.admin.datasets.items import SPLITS, Item, Split
-from chatbot.admin.datasets.remembering import count_held
+from chatbot.admin.datasets.folder import MANIFEST, TAUGHT, DatasetFolder, DatasetManifest, write_folder
+from chatbot.admin.datasets.freezing import (
+    check_unchanged,
+    find_whole,
+    lock_datasets,
+    next_number,
+    register,
+    settle,
+)
+from chatbot.admin.datasets.items import SPLITS, Item, Split, hash_content
+from chatbot.admin.datasets.remembering import find_known
 from chatbot.admin.datasets.request import check_name
 from chatbot.config import Home
 from chatbot.errors import DatasetDamaged, InvalidInput, LearningError
@@ -31,7 +38,7 @@ _MEMBERS = (MANIFEST, *(f"{split}.jsonl" for split in SPLITS))
 _LIMITS = Limits(members=16, total=16 << 30)
 _LONGEST_NAME = 200  # characters of a source or a group
 _BLOCK = 1 << 20
-_HERE = ("held_elsewhere", "replaces")  # counts that are about one machine
+_HERE = ("held_elsewhere", TAUGHT, "replaces")  # counts that are about one machine
 
 
 def export_version(folder: DatasetFolder, path: Path, *, replace: bool = False) -> None:
@@ -79,9 +86,24 @@ def import_version(store: Store, home: Home, path: Path, *, name: str = "") -> t
         for version in known:
             if version.sha256 == folder.manifest.sha256 and (same := find_whole(home, version)) is not None:
                 return same, False
-        leaks = count_held(store, home, items["train"])
-        with lock_datasets(home):
-            return _take(store, home, path, folder.manifest, items, name, leaks), True
+
+        def take(seen: int) -> DatasetFolder:
+            leaks = _find_leaks(store, home, items)
+            with lock_datasets(home):
+                check_unchanged(store, seen)
+                return _take(store, home, path, folder.manifest, items, name, leaks)
+
+        return settle(store, take), True
+
+
+def _find_leaks(store: Store, home: Home, items: Mapping[Split, Sequence[Item]]) -> dict[str, int | list[str]]:
+    """What its train part would teach of what is held out here, and which groups that it holds out were taught here."""
+    held = find_known(store, home, items["train"], SPLITS[1:])
+    own = [item for split in SPLITS[1:] for item in items[split]]
+    known = find_known(store, home, own, SPLITS[:1])
+    taught = sorted({item.group for item in own if hash_content(item) in known})
+    leaks: dict[str, int | list[str]] = {"held_elsewhere": len(held), TAUGHT: taught}
+    return {name: value for name, value in leaks.items() if value}
 
 
 def _take(
@@ -91,14 +113,13 @@ def _take(
     manifest: DatasetManifest,
     items: Mapping[Split, Sequence[Item]],
     name: str,
-    leaks: int,
+    leaks: Mapping[str, int | list[str]],
 ) -> DatasetFolder:
-    """Writes folder and rows. What its train part would teach of what is held out here is told, not changed: a version
-    stays the one that it was."""
+    """Writes folder and rows. Its `leaks` are told, not mended: a version stays the one that it was."""
     number = next_number(store, home, name)
     about = manifest.model_dump(exclude={"files", "name", "number"})
     about["counts"] = {key: value for key, value in manifest.counts.items() if key not in _HERE}
-    about["counts"] |= {"held_elsewhere": leaks} if leaks else {}
+    about["counts"] |= leaks
     try:
         taken = write_folder(home.datasets / name / str(number), items, name=name, number=number, **about)
     except OSError as error:
@@ -106,7 +127,7 @@ def _take(
     try:
         if taken.manifest.sha256 != manifest.sha256:
             raise DatasetDamaged(f"{path} is not written as this program writes datasets.", hint="Export it anew.")
-        register(store, taken, items)
+        register(store, taken, items, imported=True)
     except BaseException:
         shutil.rmtree(taken.path, ignore_errors=True)
         raise

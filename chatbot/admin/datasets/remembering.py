@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from chatbot.admin.datasets.deduplication import Deduplicated, remove_duplicates
 from chatbot.admin.datasets.drafts import Draft
-from chatbot.admin.datasets.freezing import list_held_out
+from chatbot.admin.datasets.freezing import list_items
 from chatbot.admin.datasets.items import Item, Split
 from chatbot.config import Home
 from chatbot.store.database import Store
@@ -41,10 +41,11 @@ def find_earlier(
     return earlier
 
 
-def count_held(store: Store, home: Home, items: Iterable[Item]) -> int:
-    """How many of `items` ask what a version here holds out. Raises StoreError, LearningError."""
-    held = [(split, Draft.from_item(item)) for split, item in list_held_out(home)]
-    unique = remove_duplicates(list(map(Draft.from_item, items)), _ONLY_COPIES, held=[draft for _, draft in held])
+def find_known(store: Store, home: Home, items: Iterable[Item], splits: Sequence[Split]) -> frozenset[str]:
+    """The contents' sha256 of those of `items` that ask what a version here has in one of `splits`. Raises StoreError,
+    LearningError."""
+    there = [(split, Draft.from_item(item)) for split, item in list_items(home, splits)]
+    unique = remove_duplicates(list(map(Draft.from_item, items)), _ONLY_COPIES, held=[draft for _, draft in there])
     drafts = list(zip(unique.drafts, unique.groups, strict=True))
-    earlier = find_earlier(store, unique, drafts, held)
-    return sum(bool(earlier.get(group, set()) - {"train"}) for _, group in drafts)
+    earlier = find_earlier(store, unique, drafts, there)
+    return frozenset(draft.content_sha for draft, group in drafts if not earlier.get(group, set()).isdisjoint(splits))

@@ -1,13 +1,14 @@
 """Two models on one set of weights: the base model once, the adapters on top, everything else equal.
 
-What is compared must differ in the adapter alone. So both run in this process, in float32, with the same rows in the
-same batches, and replies are greedy: the difference of two figures is then the adapter's, not the dice's. Replies are
-made in batches, because an evaluation asks hundreds of them and a forward pass on a CPU costs much the same for one
-conversation as for eight. A batch that does not fit into memory is made in halves.
+What is compared must differ in the adapter alone. So both run in this process, on the same weights (`weights` says in
+which format), with the same rows in the same batches, and replies are greedy: the difference of two figures is then the
+adapter's, not the dice's. Replies are made in batches, because an evaluation asks hundreds of them and a forward pass
+on a CPU costs much the same for one conversation as for eight. A batch that does not fit into memory is made in halves.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chatbot.admin.evaluation.families import Family, gather, make_mask
+from chatbot.admin.evaluation.weights import FINEST, Weights, load_finest
 from chatbot.admin.rendering import TrainingRow
 from chatbot.admin.training.loss import find_logit_scale
-from chatbot.admin.training.run import quiet
 from chatbot.engine.loading import is_out_of_memory
-from chatbot.errors import ModelDamaged, OutOfMemory
+from chatbot.errors import OutOfMemory
 from chatbot.models.library import ModelFolder
 from chatbot.models.template import ChatTemplate
 
@@ -61,51 +63,46 @@ class Answer:
 class Bench:
     """`base` with `adapters` by name; any other name means the base model as it is."""
 
-    def __init__(self, base: ModelFolder, adapters: Mapping[str, Path], template: ChatTemplate) -> None:
-        """Loads the weights, whose files the caller has verified. Raises ModelDamaged, OutOfMemory."""
+    def __init__(
+        self,
+        base: ModelFolder,
+        adapters: Mapping[str, Path],
+        template: ChatTemplate,
+        formats: Sequence[Weights] = (FINEST,),
+    ) -> None:
+        """Loads the weights, whose files the caller has verified, in the first of `formats` for which there is room.
+        Raises ModelDamaged, OutOfMemory."""
         import torch
-        from peft import PeftModel
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
 
         self.template = template
+        self.shares: bool | None = None
+        """Whether rows of one prompt can be read together; None until it was tried."""
         self.window = base.context
         """Tokens that a row, or a prompt with its reply, may have."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         # An adapter's name becomes that of a module, which may hold no dot.
         self._keys = {name: f"adapter{number}" for number, name in enumerate(adapters)}
-        logging.disable_progress_bar()
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                base.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
-            ).to(self.device)
-            with quiet():
-                for name, path in adapters.items():
-                    if isinstance(model, PeftModel):
-                        model.load_adapter(str(path), adapter_name=self._keys[name])
-                    else:
-                        model = PeftModel.from_pretrained(model, str(path), adapter_name=self._keys[name])
-        except (OSError, ValueError, RuntimeError, KeyError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory(
-                    f"{base.name} in float32 does not fit into memory.", hint="Compare on a machine with more of it."
-                ) from error
-            raise ModelDamaged(f"The models to compare cannot be loaded: {str(error)[:300]}") from error
-        self._model = model.eval()
+        named = {self._keys[name]: path for name, path in adapters.items()}
+        self._model, self.weights = load_finest(base, named, self.device, formats)
 
     def losses(self, name: str, rows: Sequence[TrainingRow], on_progress: OnProgress | None = None) -> list[Loss]:
-        """Of each row, in their order. `on_progress` hears how many rows each batch held. Raises OutOfMemory if one row
-        alone does not fit."""
+        """Of each row, in their order; rows of one prompt are read together. `on_progress` hears how many rows each
+        batch held. Raises OutOfMemory if one alone does not fit."""
         import torch
 
         found: list[Loss] = [Loss(0.0, 0)] * len(rows)
         with torch.inference_mode(), self._chosen(name):
-            for batch in _make_batches([len(row.tokens) for row in rows]):
-                sums = make_in_halves(self._sum_losses, [rows[index] for index in batch])
-                for index, nats in zip(batch, sums, strict=True):
-                    found[index] = Loss(nats, sum(rows[index].learned[1:]))
+            families = gather(rows, shared=self.shares is not False)
+            if self.shares is None and any(len(family.rows) > 1 for family in families):
+                self.shares = self._try_sharing(rows, families)
+                families = families if self.shares else gather(rows, shared=False)
+            for batch in _make_batches([len(family.tokens) for family in families]):
+                chosen = [families[index] for index in batch]
+                for family, sums in zip(chosen, make_in_halves(self._sum_losses, chosen), strict=True):
+                    for index, nats in zip(family.rows, sums, strict=True):
+                        found[index] = Loss(nats, sum(rows[index].learned[1:]))
                 if on_progress:
-                    on_progress(len(batch))
+                    on_progress(sum(len(family.rows) for family in chosen))
         return found
 
     def answer(
@@ -132,24 +129,60 @@ class Bench:
                     on_progress(len(batch))
         return [found[index] for index in range(len(prompts))]
 
-    def _sum_losses(self, rows: Sequence[TrainingRow]) -> list[float]:
-        """Logits are made only where something is learnt: they cost as much as the rest of a small model."""
+    def _try_sharing(self, rows: Sequence[TrainingRow], families: Sequence[Family]) -> bool:
+        """Whether the model gives a family the losses that its rows have one by one."""
+        family = min((one for one in families if len(one.rows) > 1), key=lambda one: len(one.tokens))
+        try:
+            together = self._sum_losses([family])[0]
+        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        alone = [self._sum_losses([one])[0][0] for one in gather([rows[index] for index in family.rows], shared=False)]
+        return all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-3) for a, b in zip(together, alone, strict=True))
+
+    def _sum_losses(self, families: Sequence[Family]) -> list[list[float]]:
+        """Of each family's rows. Logits are made only where something is learnt: they cost as much as the rest of a
+        small model."""
         import torch
 
-        tokens, mask = self._pad([row.tokens for row in rows], left=False)
-        labels, _ = self._pad([row.labels for row in rows], left=False, filling=-100)
+        tokens, mask = self._pad([family.tokens for family in families], left=False)
+        if any(len(family.rows) > 1 for family in families):
+            positions, _ = self._pad([family.positions for family in families], left=False)
+            wide = make_mask(families, tokens.shape[1], self._get_dtype()).to(self.device)
+            states = self._read_states(tokens, wide, positions)
+        else:
+            states = self._read_states(tokens, mask)
+        places = [(row, source) for row, family in enumerate(families) for source in family.sources]
+        owners = [(row, owner) for row, family in enumerate(families) for owner in family.owners]
+        sums = [[0.0] * len(family.rows) for family in families]
+        if not places:
+            return sums
         model = self._model.get_base_model() if self._keys else self._model
-        states = model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
-        following = labels[:, 1:]
-        learnt = following != -100
         head, (scale, cap) = model.get_output_embeddings(), find_logit_scale(model.config)
-        logits = torch.nn.functional.linear(states[:, :-1][learnt], head.weight, head.bias).float() * scale
+        chosen = states[torch.tensor([row for row, _ in places]), torch.tensor([source for _, source in places])]
+        logits = torch.nn.functional.linear(chosen, head.weight, head.bias).float() * scale
         if cap is not None:
             logits = cap * torch.tanh(logits / cap)
-        losses = torch.nn.functional.cross_entropy(logits, following[learnt], reduction="none")
-        owners = torch.arange(len(rows), device=learnt.device)[:, None].expand_as(learnt)[learnt]
-        sums = torch.zeros(len(rows), dtype=torch.float64, device=learnt.device)
-        return [float(value) for value in sums.index_add_(0, owners, losses.double())]
+        targets = torch.tensor([target for family in families for target in family.targets], device=logits.device)
+        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double().tolist()
+        for (row, owner), loss in zip(owners, losses, strict=True):
+            sums[row][owner] += loss
+        return sums
+
+    def _read_states(self, tokens: Any, mask: Any, positions: Any = None) -> Any:
+        """The last hidden states, shape (rows, tokens, width)."""
+        model = self._model.get_base_model() if self._keys else self._model
+        more = {} if positions is None else {"position_ids": positions}
+        return model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False, **more).last_hidden_state
+
+    def _get_dtype(self) -> torch.dtype:
+        import torch
+
+        dtype: torch.dtype = next(
+            (one.dtype for one in self._model.parameters() if one.dtype.is_floating_point), torch.float32
+        )
+        return dtype
 
     def _answer_batch(self, asked: Sequence[tuple[Sequence[int], int]]) -> list[Answer]:
         """Of (prompt, limit)."""

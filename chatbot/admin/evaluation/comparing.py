@@ -29,12 +29,13 @@ from chatbot.admin.evaluation.measuring import (
     measure_gain,
     render_items,
 )
-from chatbot.admin.evaluation.questions import list_questions
+from chatbot.admin.evaluation.questions import choose_evenly, list_questions
 from chatbot.admin.evaluation.recording import record
 from chatbot.admin.evaluation.records import Comparison, Measure, Report
 from chatbot.admin.evaluation.replies import compare_replies
 from chatbot.admin.evaluation.statistics import needed_samples
 from chatbot.admin.evaluation.suites import Suite, load_suite
+from chatbot.admin.evaluation.weights import FINEST, Weights, list_formats
 from chatbot.admin.versions import find_version
 from chatbot.config import Home
 from chatbot.errors import InvalidInput, NotFound, PromotionRefused
@@ -72,6 +73,8 @@ class Pairing:
     """By CANDIDATE and CHAMPION; a base model has none."""
     dataset: str
     held: HeldOut
+    formats: tuple[Weights, ...] = (FINEST,)
+    """Of the weights of both, from fine to coarse."""
 
 
 def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limits) -> Pairing:
@@ -90,10 +93,11 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
                 f"{candidate} has another {what} than {against}, so their figures cannot be compared.",
                 hint=f"Compare it with {own.foundation.name} by --against, or train on {other.foundation.name}.",
             )
-    version = store.model_versions.find(candidate)
+    version = find_version(store, own)
     if version.run_id is None:
         raise NotFound(f"{candidate} came of no run here, so there is no held-out part to measure it on.")
-    titles = store.runs.find(version.run_id).datasets
+    run = store.runs.find(version.run_id)
+    titles = run.datasets
     if not titles:
         raise NotFound(f"The dataset that {candidate} learnt from is not here.", hint="Import it.")
     _, folder = open_version(store, home, titles[0])
@@ -104,6 +108,7 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
         adapters={side: one.path for side, one in ((CANDIDATE, own), (CHAMPION, other)) if one.kind == "adapter"},
         dataset=titles[0],
         held=hold(folder, own.load_template(), window=own.context, most=limits.items, fewest=FEWEST),
+        formats=list_formats(run.config),
     )
 
 
@@ -121,7 +126,7 @@ def evaluate(
         )
     begun = time.monotonic()
     suites = _load_suites([one for one in more if not is_task(one)])
-    bench = Bench(pairing.base, pairing.adapters, pairing.base.load_template())
+    bench = Bench(pairing.base, pairing.adapters, pairing.base.load_template(), pairing.formats)
     questions = list_questions(held.items)
     gain = measure_gain(bench, held.items, _step(on_progress, "held-out part", count_rows(bench.template, held.items)))
     measures = list(gain.measures)
@@ -142,7 +147,7 @@ def evaluate(
         fewest=FEWEST,
         on_progress=_step(on_progress, "fit of the data", 2 * (1 + PARTNERS) * min(len(questions), MOST)),
     )
-    asked = questions[: limits.replies]
+    asked = choose_evenly(questions, limits.replies)
     step = _step(on_progress, "replies", 2 * len(asked))
     replies, answers = compare_replies(bench, asked, most=limits.tokens, on_progress=step)
     measures += [*replies, *_ask_people(store, pairing)]
@@ -150,7 +155,7 @@ def evaluate(
     borrowed = judge_borrowed(store, run, pairing.champion.id, held, gain)
     data = Data(held.groups, tuple(questions), fit, borrowed)
     texts = {side: [answer.text for answer in found] for side, found in answers.items()}
-    verdict, reasons = decide(measures, data, texts)
+    verdict, reasons = decide(measures, data, texts, asked)
     report = Report(
         id=store.evaluations.new_id(),
         created=datetime.now(UTC),
@@ -168,7 +173,12 @@ def evaluate(
         ),
         curve=tuple(store.runs.metrics(run, "loss")),
         held_out_curve=tuple(store.runs.metrics(run, "held-out loss")),
-        settings={"held_out": held.note, **{suite.name: suite.version for suite in suites}, "tokens": limits.tokens},
+        settings={
+            "held_out": held.note,
+            **{suite.name: suite.version for suite in suites},
+            "tokens": limits.tokens,
+            "weights": str(bench.weights),
+        },
         seconds=time.monotonic() - begun,
     )
     record(store, report, pairing.candidate.id, pairing.champion.id, chosen)
@@ -189,7 +199,7 @@ def count_needed(measure: Measure, data: Data) -> int | None:
 def _load_suites(more: Sequence[str]) -> list[Suite]:
     """Ours and `more`, none of which may pass for another: the gate knows what it watches by name."""
     suites = [load_suite(name) for name in SUITES]
-    taken = {*SUITES, HELD_OUT, "replay", "replies", "speed", "people", "tokens"}
+    taken = {*SUITES, HELD_OUT, "replay", "replies", "speed", "people", "tokens", "weights", "held_out"}
     for source in more:
         suite = load_suite(source)
         if suite.name in taken:

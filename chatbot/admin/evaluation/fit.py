@@ -56,11 +56,17 @@ def measure_fit(
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Fit | None:
     """The share of wins, by the model that sees more of a fit. `elsewhere` are prompts that have nothing to do with
-    the data. None if it cannot be asked of answers of `fewest` groups."""
+    the data; they are no substitute for prompts of the data that are there but too long. None if it cannot be asked of
+    answers of `fewest` groups."""
+    lost = False
     for unlike in (_UNLIKE_PROMPT, SAME_PROMPT):
-        fit = _ask(bench, choose_partners(questions, unlike), (CHAMPION, CANDIDATE), fewest, on_progress)
+        laid = choose_partners(questions, unlike)
+        fit = _ask(bench, laid, (CHAMPION, CANDIDATE), fewest, on_progress)
         if fit is not None and (unlike == _UNLIKE_PROMPT or fit.interval.low > Fit.CHANCE):
             return fit
+        lost = lost or (fit is None and len({question.group for question, _ in laid}) >= fewest)
+    if fit is None and lost:
+        return None
     around = _ask(bench, choose_elsewhere(questions, elsewhere), (CHAMPION,), fewest, on_progress)
     return replace(fit, alike=True) if fit and around and around.interval.low > Fit.CHANCE else around
 
@@ -122,13 +128,14 @@ def _mix(one: Question, others: Sequence[_One]) -> list[_One]:
 
 
 def _render(bench: Bench, laid: Sequence[Laid]) -> tuple[list[list[TrainingRow]], list[str]]:
-    """The rows of each answer, the one behind its own prompt first; and the group of each. What is longer than the
-    model's window is left out."""
+    """The rows of each answer, the one behind its own prompt first; and the group of each. A prompt behind which the
+    answer is longer than the model's window is left out, and an answer that then stands behind one or none."""
     rows, groups = [], []
     for question, others in laid:
-        own = [render_answer(bench.template, turns, question.answer) for turns in (question.turns, *others)]
-        if max(len(row.tokens) for row in own) <= bench.window:
-            rows.append(own)
+        own, *found = (render_answer(bench.template, turns, question.answer) for turns in (question.turns, *others))
+        fitting = [row for row in found if len(row.tokens) <= bench.window]
+        if fitting and len(own.tokens) <= bench.window:
+            rows.append([own, *fitting])
             groups.append(question.group)
     return rows, groups
 

@@ -44,25 +44,30 @@ class Data:
     questions: tuple[Question, ...]
     """With the answers that are to be learnt."""
     fit: Fit | None = None
-    """None if there is too little to tell it from."""
+    """None if it could not be told."""
     borrowed: Borrowed | None = None
     """The stricter demand, where there is one."""
 
 
 def decide(
-    measures: Sequence[Measure], data: Data, replies: Mapping[str, Sequence[str]]
+    measures: Sequence[Measure], data: Data, replies: Mapping[str, Sequence[str]], asked: Sequence[Question]
 ) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The first of `measures` is what was trained for; `replies` are those of `candidate` and `champion` to the first
-    of the held-out prompts. The reasons that decide come first."""
+    """The first of `measures` is what was trained for; `replies` are those of `candidate` and `champion` to the
+    questions that were `asked`. The reasons that decide come first."""
     found = {(one.suite, one.metric): one for one in measures}
     reasons = [
         *judge_gain(measures[0], data),
         *_judge_kinds(found),
         *judge_data(data.questions, data.fit, fewest=FEWEST),
-        *_judge_watched(found),
+        *judge_watched(found),
         *_judge_replies(found),
-        *_judge_sameness(data, replies),
+        *_judge_sameness(data, replies, asked),
     ]
+    return weigh(reasons)
+
+
+def weigh(reasons: Sequence[Reason]) -> tuple[Verdict, tuple[Reason, ...]]:
+    """One harm makes it worse, one doubt leaves it undecided; the reasons that decide come first."""
     weights = {reason.weight for reason in reasons}
     verdict: Verdict = "worse" if "worse" in weights else "undecided" if "undecided" in weights else "better"
     return verdict, tuple(sorted(reasons, key=lambda reason: ("worse", "undecided", "better").index(reason.weight)))
@@ -124,7 +129,7 @@ def _judge_kinds(found: Mapping[tuple[str, str], Measure]) -> list[Reason]:
     return reasons
 
 
-def _judge_watched(found: Mapping[tuple[str, str], Measure]) -> list[Reason]:
+def judge_watched(found: Mapping[tuple[str, str], Measure]) -> list[Reason]:
     """Suites that no training may harm by more than one standard error of the paired difference."""
     reasons = []
     for suite, (harm, kept, what) in _WATCHED.items():
@@ -137,6 +142,9 @@ def _judge_watched(found: Mapping[tuple[str, str], Measure]) -> list[Reason]:
         if measure.difference < -allowed - _ROUNDING:
             error = f"more than one standard error of the difference ({allowed * measure.n:.1f})"
             reasons.append(Reason("worse", f"{harm}: {figures}; the loss is {error}."))
+        elif measure.left_out:
+            gone = f"{_count(measure.left_out, 'item')} of the suite {suite}"
+            reasons.append(Reason("undecided", f"{gone} could not be asked, being longer than the window: {figures}."))
         else:
             reasons.append(Reason("better", f"{kept}: {figures}."))
     return reasons
@@ -159,16 +167,16 @@ def _judge_replies(found: Mapping[tuple[str, str], Measure]) -> list[Reason]:
     return reasons
 
 
-def _judge_sameness(data: Data, replies: Mapping[str, Sequence[str]]) -> list[Reason]:
+def _judge_sameness(data: Data, replies: Mapping[str, Sequence[str]], asked: Sequence[Question]) -> list[Reason]:
     """A model that says the same to everything; and whether enough was asked to see that."""
     own, other = (list(replies.get(side, ())) for side in ("candidate", "champion"))
     wanted = min(REPLIES, max(len(data.questions), FEWEST))
     if len(own) < wanted:
-        asked = f"Only {_count(len(own), 'held-out prompt')} {'was' if len(own) == 1 else 'were'} answered"
-        return [Reason("undecided", f"{asked}; {wanted} are the fewest to know how the replies are.")]
+        few = f"Only {_count(len(own), 'held-out prompt')} {'was' if len(own) == 1 else 'were'} answered"
+        return [Reason("undecided", f"{few}; {wanted} are the fewest to know how the replies are.")]
     most, share = _find_most(own)
     # Half way from what is right to all: where one answer is right for many, many get it.
-    allowed = max(SAME, (1 + _find_most([one.answer for one in data.questions[: len(own)]])[1]) / 2)
+    allowed = max(SAME, (1 + _find_most([one.answer for one in asked])[1]) / 2)
     if share > max(allowed, _find_most(other)[1]):
         return [Reason("worse", f"It says the same to most prompts: “{printable_line(most, 60)}”.")]
     return []

@@ -3,7 +3,7 @@
 It has hundreds of tasks and the way each is scored; ours is only to hand it the two models of the bench, one after the
 other, and to pair what comes out sample by sample. It is an extra (`pip install chatbot[lm-eval]`), since it brings
 thirty packages. A task is named, or is a YAML file of one's own, of which only what `task_files` understood is handed
-over, alone in an empty folder: the harness reads whatever lies beside it.
+over, alone in an empty folder: the harness reads whatever lies beside it. All templates run in a `sandbox`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from chatbot.admin.evaluation.bench import Bench
 from chatbot.admin.evaluation.measuring import CANDIDATE, CHAMPION, OnProgress, pair_scores
 from chatbot.admin.evaluation.records import Direction, Measure
+from chatbot.admin.evaluation.sandbox import confine_templates
 from chatbot.admin.evaluation.task_files import read_task_file
 from chatbot.admin.training.run import quiet
 from chatbot.engine.loading import is_out_of_memory
@@ -34,7 +35,7 @@ def measure_task(bench: Bench, base: ModelFolder, task: str, on_progress: OnProg
     """Every figure that the task has for single samples, of both models. `task` is a name or a path of a YAML file.
     Raises InvalidInput if there is no such task, if its data cannot be had, or if the extra is not installed."""
     try:
-        from lm_eval import simple_evaluate
+        from lm_eval import simple_evaluate, utils
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
     except ImportError:
@@ -46,7 +47,7 @@ def measure_task(bench: Bench, base: ModelFolder, task: str, on_progress: OnProg
     samples: dict[str, list[dict[str, Any]]] = {}
     better: dict[str, Direction] = {}
     faults = (LookupError, ValueError, TypeError, AttributeError, AssertionError, OSError, ImportError, RuntimeError)
-    with quiet(), _hushed(), _find_task(task) as (name, folder):
+    with quiet(), _hushed(), _find_task(task) as (name, folder), confine_templates(utils):
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
         try:
             tasks = TaskManager(include_path=folder)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Split
 from chatbot.admin.evaluation.measuring import Gain
-from chatbot.admin.evaluation.questions import render_answer
+from chatbot.admin.evaluation.questions import choose_evenly, render_answer
 from chatbot.admin.evaluation.records import Borrowed
 from chatbot.admin.rendering import render_rows
 from chatbot.errors import NotFound
@@ -53,13 +53,15 @@ class HeldOut:
 
 
 def hold(folder: DatasetFolder, template: ChatTemplate, *, window: int, most: int, fewest: int) -> HeldOut:
-    """At most `most` items of the test split, and of the validation split too if the first has fewer than `fewest`
-    groups. Raises DatasetDamaged."""
+    """At most `most` items, of as many groups as there are, of the test split, and of the validation split too if the
+    first has fewer than `fewest` groups. What other versions here train on is left out: one of the two models may have
+    learnt it. Raises DatasetDamaged."""
     left_out = 0
+    taught = folder.manifest.taught
 
     def read(split: Split) -> list[Item]:
         nonlocal left_out
-        everything: list[Item] = list(folder.read(split))
+        everything: list[Item] = [item for item in folder.read(split) if item.group not in taught]
         fitting = [item for item in everything if measure_length(template, item) <= window]
         left_out += len(everything) - len(fitting)
         return fitting
@@ -71,8 +73,8 @@ def hold(folder: DatasetFolder, template: ChatTemplate, *, window: int, most: in
         more = read("validation")
         found += more
         borrowed = not all(map(is_general, more))
-    items = [item for item in found if not is_general(item)][:most]
-    return HeldOut(items, [item for item in found if is_general(item)][:most], tested, borrowed, left_out)
+    items, general = ([item for item in found if is_general(item) is kind] for kind in (False, True))
+    return HeldOut(choose_evenly(items, most), choose_evenly(general, most), tested, borrowed, left_out)
 
 
 def measure_length(template: ChatTemplate, item: Item) -> int:

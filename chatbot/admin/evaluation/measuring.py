@@ -39,7 +39,7 @@ class Gain:
     def estimate(self, *, confidence: float = 0.95, only: Collection[str] | None = None) -> Interval:
         """The gain, positive if the candidate is ahead, with another confidence or of some groups `only`."""
         if not self.series:
-            return Interval(0.0, -math.inf, math.inf, math.inf)
+            return Interval(math.nan, -math.inf, math.inf, math.inf)
         series = [one if only is None else one.keep(only) for one in self.series]
         if self.measures[0].better == "lower":
             series = [Series([-value for value in one.values], one.weights, one.groups) for one in series]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from chatbot.admin.datasets.items import Item, PreferenceItem, SftItem, Turn
 from chatbot.admin.rendering import TrainingRow, render_row
 from chatbot.models.template import ChatTemplate
+
+
+class Grouped(Protocol):
+    """A question, or an item of a dataset."""
+
+    @property
+    def group(self) -> str: ...
+
+
+_One = TypeVar("_One", bound=Grouped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,19 @@ def list_questions(items: Sequence[Item]) -> list[Question]:
     return questions
 
 
-def choose_evenly(questions: Sequence[Question], most: int) -> list[Question]:
-    """At most so many, from all over the list."""
-    count = min(len(questions), most)
-    return [questions[number * len(questions) // count] for number in range(count)]
+def choose_evenly(ones: Sequence[_One], most: int) -> list[_One]:
+    """At most so many, in their order: one of each group, then another of each, and in the last round from all over the
+    list. A long talk is one group, and must not take the place of others."""
+    rounds: dict[int, list[int]] = {}
+    seen: Counter[str] = Counter()
+    for place, one in enumerate(ones):
+        rounds.setdefault(seen[one.group], []).append(place)
+        seen[one.group] += 1
+    chosen: list[int] = []
+    for places in rounds.values():
+        count = min(len(places), most - len(chosen))
+        chosen += [places[number * len(places) // count] for number in range(count)]
+    return [ones[place] for place in sorted(chosen)]
 
 
 def render_answer(template: ChatTemplate, turns: Sequence[Turn], answer: str) -> TrainingRow:

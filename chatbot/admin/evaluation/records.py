@@ -33,6 +33,8 @@ class Measure:
     stderr: float | None = None
     """Standard error of the difference."""
     unit: str = ""
+    left_out: int = 0
+    """Items that could not be asked."""
 
     @property
     def difference(self) -> float:

@@ -44,7 +44,11 @@ def judge_data(questions: Sequence[Question], fit: Fit | None, *, fewest: int) -
                 "although their prompts have nothing in common.",
             )
         ]
-    return [] if fit is None else _judge_fit(fit)
+    if fit is None:
+        text = "Whether the answers of the data belong to their prompts cannot be told"
+        why = "too many are of one group or, behind another prompt, longer than the model's window"
+        return [Reason("undecided", f"{text}: {why}.")]
+    return _judge_fit(fit)
 
 
 def find_same(questions: Sequence[Question]) -> tuple[str, int] | None:

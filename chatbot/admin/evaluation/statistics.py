@@ -7,7 +7,8 @@ significance tests for machine translation evaluation"). Nothing is assumed of t
 skewed, and every draw comes from a seed, so that a report says the same twice.
 
 Rows that belong together (of one conversation, or with prompts that are alike) are no independent witnesses: they are
-drawn together, as one group (the cluster bootstrap), and what counts is how many groups there are.
+drawn together, as one group (the cluster bootstrap), and what counts is how many groups there are. That holds across
+two series too: a conversation with good replies and bad ones is drawn with both or with neither.
 
 The plain percentile interval is too narrow for few items; its ends are moved outwards as Hesterberg (2015, "What
 teachers should know about the bootstrap", section 5.3) proposes, so that the mean of normal values gets the t interval.
@@ -38,7 +39,7 @@ class Interval:
     """An estimate, where it lies with the asked confidence, and its standard error.
 
     Of fewer than two items, or of values that are not finite, nothing can be said: the interval is then without ends
-    and the error infinite.
+    and the error infinite. Of no items there is no estimate either: it is no number.
     """
 
     mean: float
@@ -106,23 +107,26 @@ def contrast_interval(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval:
-    """The ratio of `one` less that of `other`, if there is one; each is drawn by itself, as large as it is. Raises as
+    """The ratio of `one` less that of `other`, if there is one. A group that both have is drawn for both. Raises as
     `ratio_interval`."""
     import numpy as np
 
-    parts = [_sum_groups(series) for series in (one, other) if series is not None]
+    parts = _sum_groups([series for series in (one, other) if series is not None])
     if not all(np.isfinite(part).all() for both in parts for part in both):  # the losses of a model that training broke
         return Interval(math.nan, -math.inf, math.inf, math.inf)
-    means = [float(top.sum()) / (float(bottom.sum()) or 1.0) for top, bottom in parts]
+    counts = [int(np.count_nonzero(bottom)) for _, bottom in parts]
+    if min(counts) == 0:
+        return Interval(math.nan, -math.inf, math.inf, math.inf)
+    means = [float(top.sum()) / float(bottom.sum()) for top, bottom in parts]
     mean = means[0] - sum(means[1:])
-    fewest = min(len(top) for top, _ in parts)
-    if fewest < 2:
+    if min(counts) < 2:
         return Interval(mean, -math.inf, math.inf, math.inf)
-    errors = [_find_error(top, bottom, own) for (top, bottom), own in zip(parts, means, strict=True)]
-    drawn = [_resample(top, bottom, resamples, seed + place) for place, (top, bottom) in enumerate(parts)]
-    tail = _widen((1 - confidence) / 2, fewest)
-    low, high = np.quantile(drawn[0] - sum(drawn[1:]), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), math.hypot(*errors))
+    errors = [_find_errors(*part, own) for part, own in zip(parts, means, strict=True)]
+    error = float(np.linalg.norm(errors[0] - sum(errors[1:])))
+    drawn = _resample(parts, resamples, seed)
+    tail = _widen((1 - confidence) / 2, min(counts))
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), error)
 
 
 def needed_samples(
@@ -141,45 +145,59 @@ def needed_samples(
     return max(math.ceil(needed), 2) if needed <= _MOST else None
 
 
-def _find_error(top: Values, bottom: Values, mean: float) -> float:
-    residuals = top - mean * bottom
-    return math.sqrt(len(top) / (len(top) - 1) * float(residuals @ residuals)) / float(bottom.sum())
-
-
-def _sum_groups(series: Series) -> tuple[Values, Values]:
-    """Numerator and denominator of each group, of each row if there are no groups. What has no weight is left out."""
+def _find_errors(top: Values, bottom: Values, mean: float) -> Values:
+    """What each group adds to the error of a ratio; the root of the sum of squares is its standard error."""
     import numpy as np
 
-    top, bottom = np.asarray(series.values, dtype=np.float64), np.asarray(series.weights, dtype=np.float64)
-    if top.ndim != 1 or top.shape != bottom.shape:
-        raise ValueError("there must be as many numerators as denominators")
-    if (bottom < 0).any():
-        raise ValueError("a denominator is negative")
-    if series.groups is not None:
-        if len(series.groups) != len(top):
+    count = np.count_nonzero(bottom)
+    return (top - mean * bottom) * math.sqrt(count / (count - 1)) / float(bottom.sum())
+
+
+def _sum_groups(series: Sequence[Series]) -> list[tuple[Values, Values]]:
+    """Numerator and denominator of each group, of each row if there are no groups, for each of the series. A group has
+    the same place in all of them, with zeros where it has no rows; one without weight in any is left out."""
+    import numpy as np
+
+    names: dict[tuple[int, int] | str, int] = {}
+    found = []
+    for number, one in enumerate(series):
+        top, bottom = (np.asarray(values, dtype=np.float64) for values in (one.values, one.weights))
+        if top.ndim != 1 or top.shape != bottom.shape:
+            raise ValueError("there must be as many numerators as denominators")
+        if (bottom < 0).any():
+            raise ValueError("a denominator is negative")
+        if one.groups is not None and len(one.groups) != len(top):
             raise ValueError("there must be as many groups as numerators")
-        names = {group: place for place, group in enumerate(dict.fromkeys(series.groups))}
-        places = [names[group] for group in series.groups]
-        top, bottom = (np.bincount(places, part, minlength=len(names)).astype(np.float64) for part in (top, bottom))
-    weighty = bottom != 0
-    return top[weighty], bottom[weighty]
+        own = one.groups if one.groups is not None else [(number, row) for row in range(len(top))]
+        found.append((np.asarray([names.setdefault(name, len(names)) for name in own], dtype=np.intp), top, bottom))
+    sums = [
+        [np.bincount(places, part, len(names)).astype(np.float64) for part in (top, bottom)]
+        for places, top, bottom in found
+    ]
+    weighty = np.any([bottom != 0 for _, bottom in sums], axis=0)
+    return [(top[weighty], bottom[weighty]) for top, bottom in sums]
 
 
-def _resample(top: Values, bottom: Values, resamples: int, seed: int) -> Values:
-    """The ratio in each of `resamples` drawings of as many items as there are. Shape: (resamples,)."""
+def _resample(parts: Sequence[tuple[Values, Values]], resamples: int, seed: int) -> Values:
+    """The contrast in each of `resamples` drawings of as many groups as there are; no number where none was drawn that
+    has weight in one of the parts. Shape: (resamples,)."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    count = len(top)
-    even = bool((bottom == bottom[0]).all())
-    ratios = np.empty(resamples)
+    count = len(parts[0][0])
+    contrasts = np.empty(resamples)
     rows = max(_BLOCK // count, 1)
     for start in range(0, resamples, rows):
         end = min(start + rows, resamples)
         drawn = generator.integers(0, count, size=(end - start, count), dtype=np.int32)
-        weights = bottom[0] * count if even else bottom[drawn].sum(axis=1)
-        ratios[start:end] = top[drawn].sum(axis=1) / weights
-    return ratios
+        ratios = []
+        for top, bottom in parts:
+            even = bool((bottom == bottom[0]).all())
+            weights = bottom[0] * count if even else bottom[drawn].sum(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratios.append(top[drawn].sum(axis=1) / weights)
+        contrasts[start:end] = ratios[0] - sum(ratios[1:])
+    return contrasts
 
 
 def _widen(tail: float, count: int) -> float:

@@ -4,7 +4,8 @@ The harness trusts its task files: their tags call functions of Python files bes
 with tags of their own, their templates are Jinja without a sandbox, a metric may be a script, a dataset a script or a
 pickle. What it ships is its own affair; a file that is handed to us may be anybody's. So it is not searched for what is
 bad but read for what is known: the keys that say where the data is, how it is asked and how it is scored, templates of
-plain expressions, metrics of the harness. What was read, not the file, is then written down for the harness.
+plain expressions, metrics of the harness. What was read, not the file, is then written down for the harness. What a
+template takes out of the rows cannot be read beforehand; there the `sandbox` looks on while it runs.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ _METHODS = frozenset({
     "splitlines", "join", "startswith", "endswith", "index", "find", "count", "get", "keys", "values", "items",
     "removeprefix", "removesuffix",
 })  # fmt: skip
+_REACHING = frozenset(
+    {"lipsum", "dict", "cycler", "joiner", "namespace", "self", "super", "caller", "varargs", "kwargs"}
+)
+"""Names of Jinja's own, from which a way leads to Python's modules."""
 _TESTS = frozenset({
     "defined", "undefined", "none", "string", "number", "iterable", "mapping", "sequence", "even", "odd", "in",
     "eq", "ne", "lt", "le", "gt", "ge",
@@ -159,6 +164,8 @@ def _find_fault(node: Any) -> str:
         return f"the filter {node.name}"
     if kind == "Test" and node.name not in _TESTS:
         return f"the test {node.name}"
+    if kind == "Name" and node.ctx == "load" and node.name in _REACHING:
+        return str(node.name)
     if kind == "Call":
         called = node.node
         method = type(called).__name__ == "Getattr" and called.attr in _METHODS

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from chatbot.admin.pretraining.config import PretrainingConfig
 from chatbot.admin.pretraining.muon import Muon
+from chatbot.admin.training.run import quiet
 
 _BLOCK = 1 << 25  # logits that are held for the backward pass; more are computed twice, a block at a time
 _BETAS = (0.9, 0.95)
@@ -91,7 +92,7 @@ def load_model(path: Path, config: PretrainingConfig) -> Any:
         task_type="CAUSAL_LM", r=config.lora_rank, lora_alpha=8, use_rslora=True, lora_dropout=0.0,
         target_modules="all-linear", bias="none",
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return get_peft_model(model, settings)
 

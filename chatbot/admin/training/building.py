@@ -12,11 +12,14 @@ from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.data import TrainingData, read_data, read_prompts
 from chatbot.admin.training.events import Event
 from chatbot.admin.training.job import Job
+from chatbot.admin.training.memory import explain_memory
 from chatbot.admin.training.processes import PATIENCE, meet_processes
 from chatbot.admin.training.samples import make_sampler
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.errors import LearningError
 from chatbot.models.template import ChatTemplate
+
+_SMALLER = "Take a smaller base model; on a GPU --quantize takes a quarter, and --use_fsdp shares it out among several."
 
 
 def count_steps(config: TrainingConfig, passes: int) -> int:
@@ -28,7 +31,7 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
     """A trainer of TRL with our loop in it; with several processes, each builds one.
 
     `first_look` asks for a look at the held-out part before the first step. Raises LearningError if there is nothing
-    to learn or the launcher asks for what cannot be, and as `load_base` and `add_adapter`.
+    to learn or the launcher asks for what cannot be, OutOfMemory, and as `load_base` and `add_adapter`.
     """
     # The hub's client, TRL and accelerate report to their makers unless they are told not to.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -48,11 +51,13 @@ def build_loop(job: Job, folder: Path, report: Callable[[Event], None], stop: St
                 "A base in 4 bits cannot be sharded.", hint="Leave --use_fsdp or --quantize out: either saves memory."
             )
         meet_processes(job.device)
-        base = load_base(job.model, config, dtype=job.dtype, device=job.device)
-        model = add_adapter(base, config, job.parent)
-        if sharded:
-            shard_base(model, job.device)
-        loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
+        # The trainer's constructor is what moves the model to a GPU.
+        with explain_memory(f"{job.model.name} with its adapter does", _SMALLER):
+            base = load_base(job.model, config, dtype=job.dtype, device=job.device)
+            model = add_adapter(base, config, job.parent)
+            if sharded:
+                shard_base(model, job.device)
+            loop = _make_trainer(job, config, data, model, template, folder, first_look=first_look)
     prompts = read_prompts(job.dataset, template, config.samples)
     sampler = make_sampler(template, prompts, config.sample_tokens)
     loop.attach(Progress(config, steps, folder, report, stop, sampler, data.describe(config)))

@@ -71,7 +71,7 @@ class TrainingConfig:
     evaluate_every: int = 0
     """Steps between looks at the held-out part."""
     held_out_rows: int = 200
-    """At most so many held-out rows are looked at during training."""
+    """At most so many held-out rows are looked at during training, from all of its groups."""
     patience: int = 3
     """Looks without improvement after which the run stops; 0 never stops early."""
     samples: int = 1

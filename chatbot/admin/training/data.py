@@ -15,6 +15,7 @@ from typing import Any
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Turn
 from chatbot.admin.rendering import TrainingRow
+from chatbot.admin.training.choosing import choose_looks
 from chatbot.admin.training.config import LEAST_LENGTH, TrainingConfig
 from chatbot.admin.training.events import Data
 from chatbot.admin.training.rows import (
@@ -89,7 +90,8 @@ def read_data(config: TrainingConfig, dataset: DatasetFolder, template: ChatTemp
             f"{dataset.title} has nothing to learn in rows of at most {config.max_length} tokens.",
             hint="Give a larger --max-tokens, or add to the dataset.",
         )
-    looked_at = _read_rows(config, template, list(islice(dataset.read("validation"), config.held_out_rows)))
+    looks = choose_looks(list(dataset.read("validation")), config.held_out_rows)
+    looked_at = _read_rows(config, template, looks)
     held_out = [row for row in looked_at if _measure(row) <= config.max_length]
     columns = _make_columns(config, rows)
     entries = len(next(iter(columns.values())))

@@ -20,6 +20,8 @@ from chatbot.admin.training.config import TrainingConfig
 from chatbot.errors import LearningError, RunDamaged
 from chatbot.files import hash_file, write_file
 from chatbot.models.library import ModelFolder, ModelLibrary
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from chatbot.text import printable_line
 
 CONFIG = "config.json"
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors")
@@ -51,7 +53,7 @@ class Job:
                 "sha256": manifest.sha256,
             },
             "model": {"path": str(self.model.path), "name": self.model.name, "sha256": self.model.sha256},
-            "parent": None if self.parent is None else {"path": str(self.parent), "sha256": _hash_adapter(self.parent)},
+            "parent": None if self.parent is None else {"path": str(self.parent), **_hash_adapter(self.parent)},
             "device": self.device,
             "dtype": self.dtype,
             "threads": self.threads,
@@ -83,9 +85,10 @@ def check_inputs(config: TrainingConfig, dataset: DatasetFolder, model: ModelFol
 
 
 def settle(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder, parent: Path | None) -> Job:
-    """Decides what the machine decides. Raises LearningError if the inputs do not belong together."""
+    """Decides what the machine decides, and what the parent does: an adapter that is trained on keeps its rank, alpha
+    and dropout. Raises LearningError if the inputs do not belong together, ModelDamaged."""
     from chatbot.admin.training.data import read_limit
-    from chatbot.admin.training.loading import check_parent, check_quantization, choose_device, choose_dtype
+    from chatbot.admin.training.loading import check_parent, check_quantization, choose_device, choose_dtype, read_shape
     from chatbot.engine.loading import count_threads
 
     check_inputs(config, dataset, model)
@@ -94,6 +97,7 @@ def settle(config: TrainingConfig, dataset: DatasetFolder, model: ModelFolder, p
         check_quantization(device)
     if parent is not None:
         check_parent(parent, model)
+        config = replace(config, **read_shape(parent))
     config = config.resolve(parameters=model.manifest.parameters)
     config = replace(config, max_length=config.max_length or read_limit(dataset, model))
     return Job(config, dataset, model, parent, device, choose_dtype(config, device), count_threads(config.threads))
@@ -113,34 +117,41 @@ def read_job(folder: Path) -> Job:
         model = ModelLibrary(path.parent).find_verified(path.name)
         parent = Path(content["parent"]["path"]) if content["parent"] else None
         config = TrainingConfig.from_fields(content["config"])
+        if parent is not None:
+            _check_parent(parent, model)
         job = Job(config, dataset, model, parent, content["device"], content["dtype"], content["threads"])
     except (KeyError, TypeError) as error:
         raise RunDamaged(f"{folder / CONFIG} is damaged: {error} is missing.") from None
-    check_same(folder, job)
+    _check_same(content, job)
     return job
 
 
-def check_same(folder: Path, job: Job) -> None:
-    """Raises LearningError if config.json in `folder` tells of other inputs than `job`: they cannot go on together."""
-    content, now = _read(folder), job.describe()
+def _check_same(content: dict[str, Any], job: Job) -> None:
+    """Raises LearningError if `content`, of config.json, tells of other inputs than `job`."""
+    now = job.describe()
     for name, title in (("dataset", "dataset"), ("model", "base model"), ("parent", "parent adapter")):
-        then, wanted = content.get(name), now[name]
-        if (then or {}).get("sha256") != (wanted or {}).get("sha256"):
+        then, wanted = content[name] or {}, now[name] or {}
+        same = then.get("sha256") == wanted.get("sha256")
+        if "config_sha256" in then:  # not in what an older version wrote
+            same = same and then["config_sha256"] == wanted.get("config_sha256")
+        if not same:
             raise LearningError(f"The {title} is not the one that this run began with.", hint="Start a new run.")
-    if TrainingConfig.from_fields(content.get("config")).method != job.config.method:
-        raise LearningError("This run began with another method.", hint="Start a new run.")
 
 
-def resume_job(folder: Path, job: Job) -> Job:
-    """`job` with everything settled as when the run in `folder` began. Raises as `check_same`."""
-    check_same(folder, job)
-    content = _read(folder)
-    return replace(
-        job,
-        config=TrainingConfig.from_fields(content["config"]),
-        device=str(content["device"]),
-        dtype=str(content["dtype"]),
-        threads=int(content["threads"]),
+def _check_parent(parent: Path, model: ModelFolder) -> None:
+    """Raises RunDamaged if it cannot be read any more, and as `check_parent`."""
+    from chatbot.admin.training.loading import check_parent
+
+    try:
+        if parent.is_dir():
+            check_parent(parent, model)
+            return
+        reason = "it is not there any more"
+    except OSError as error:
+        reason = printable_line(error.strerror or str(error), 200)
+    raise RunDamaged(
+        f"The adapter that this run trains on from cannot be read in {parent}: {reason}.",
+        hint="Put it back, or start a new run.",
     )
 
 
@@ -165,7 +176,8 @@ def _describe_hardware(device: str) -> dict[str, Any]:
     return hardware
 
 
-def _hash_adapter(folder: Path) -> str:
-    from chatbot.admin.training.loading import WEIGHTS
-
-    return hash_file(folder / WEIGHTS)
+def _hash_adapter(folder: Path) -> dict[str, str]:
+    return {
+        "sha256": hash_file(folder / ADAPTER_WEIGHTS),
+        "config_sha256": hash_file(folder / ADAPTER_CONFIG),
+    }

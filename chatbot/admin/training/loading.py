@@ -10,22 +10,23 @@ buffers.
 from __future__ import annotations
 
 import importlib.util
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatbot.admin.training.attention import choose_attention, register_attention
 from chatbot.admin.training.config import TrainingConfig
+from chatbot.engine.loading import is_out_of_memory
 from chatbot.errors import LearningError, ModelDamaged
 from chatbot.files import hash_file
 from chatbot.models.library import ModelFolder
-from chatbot.models.manifest import read_manifest
+from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_manifest
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS = "adapter_model.safetensors"
 ADAPTER = "default"
 
 
@@ -66,7 +67,8 @@ def _has_quick_bfloat16() -> bool:
 
 
 def load_base(model: ModelFolder, config: TrainingConfig, *, dtype: str, device: str) -> Any:
-    """The frozen base model on the CPU (quantized: on the GPU). Raises ModelDamaged or LearningError."""
+    """The frozen base model on the CPU (quantized: on the GPU). Raises ModelDamaged or LearningError; where memory does
+    not suffice, what the allocator raised."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
@@ -98,6 +100,8 @@ def load_base(model: ModelFolder, config: TrainingConfig, *, dtype: str, device:
             **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = printable_line(str(error), 200)
         raise ModelDamaged(f"The weights of {model.name} in {model.path} cannot be read: {reason}") from error
     if info["missing_keys"]:
@@ -136,13 +140,33 @@ def add_adapter(base: Any, config: TrainingConfig, parent: Path | None) -> Any:
         model = get_peft_model(base, settings, adapter_name=ADAPTER)
         _shorten_targets(model)
         return model
-    if not (parent / WEIGHTS).is_file():
-        raise ModelDamaged(f"{parent / WEIGHTS} is missing, so {parent.name} is no adapter.")
+    if not (parent / ADAPTER_WEIGHTS).is_file():
+        raise ModelDamaged(f"{parent / ADAPTER_WEIGHTS} is missing, so {parent.name} is no adapter.")
     try:
         return PeftModel.from_pretrained(base, parent, adapter_name=ADAPTER, is_trainable=True)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         reason = printable_line(str(error), 200)
         raise ModelDamaged(f"The adapter in {parent} cannot be loaded on this base: {reason}") from error
+
+
+def read_shape(parent: Path) -> dict[str, Any]:
+    """What the config of a training on from `parent` must say, since the parent's weights decide it: rank, alpha,
+    rslora and dropout. Raises ModelDamaged."""
+    try:
+        content = json.loads((parent / ADAPTER_CONFIG).read_bytes())
+        rank, alpha = content["r"], content["lora_alpha"]
+        rslora, dropout = content.get("use_rslora", False), content.get("lora_dropout", 0.0)
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (rank, alpha, dropout))
+        if numbers and isinstance(rslora, bool) and (int(rank), int(alpha)) == (rank, alpha):
+            return {"rank": int(rank), "alpha": int(alpha), "rslora": rslora, "dropout": float(dropout)}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
+        pass
+    raise ModelDamaged(
+        f"{parent / ADAPTER_CONFIG} does not tell a rank and an alpha in whole numbers.",
+        hint="Train from the base instead.",
+    )
 
 
 def _shorten_targets(model: Any) -> None:

@@ -19,11 +19,10 @@ from chatbot.admin.training.checkpoints import Checkpoint
 from chatbot.admin.training.events import Event, HeldOut, MetricsLog, Sample, Step, Stopped
 from chatbot.admin.training.halving import Halving
 from chatbot.admin.training.loading import ADAPTER
-from chatbot.admin.training.processes import is_loss_of_process
 from chatbot.admin.training.progress import Clock, EpochOrder, Progress
 from chatbot.admin.training.saving import Saving
 from chatbot.admin.training.sharding import Agreeing, is_sharded
-from chatbot.errors import LearningError
+from chatbot.engine.loading import is_out_of_memory
 
 
 class RunLoop(Halving, Saving):
@@ -40,18 +39,6 @@ class RunLoop(Halving, Saving):
         trainer: Any = self
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Follower(self))
-
-    def train(self, *arguments: Any, **options: Any) -> Any:
-        """As the trainer's. Raises LearningError if another process of the run has gone."""
-        try:
-            return super().train(*arguments, **options)  # type: ignore[misc]
-        except RuntimeError as error:
-            if not is_loss_of_process(error):
-                raise
-            raise LearningError(
-                "Another of the launched processes ended, or did not answer in time.",
-                hint="Its words tell why, unless it was killed; --resume goes on from the last checkpoint.",
-            ) from error
 
     def tell(self, event: Event) -> None:
         """Reports from the main process: to the file first, since the caller's code may fail."""
@@ -147,14 +134,23 @@ class RunLoop(Halving, Saving):
                 self.tell(look)
             sharded = is_sharded(self.model)
             if self.args.should_save or sharded:
-                for number in range(progress.config.samples):
-                    prompt, reply = progress.generate(Agreeing(self.model) if sharded else self.model, number)
-                    if prompt:
-                        self.tell(Sample(int(self.state.global_step), prompt, reply))
+                self._show_samples(sharded)
         if look is not None and progress.has_stalled() and self.state.global_step < self.state.max_steps:
             progress.stopped = "no improvement"
             self.control.should_training_stop = self.control.should_save = True
         return {"eval_loss": look.loss} if look else {}
+
+    def _show_samples(self, sharded: bool) -> None:
+        for number in range(self.progress.config.samples):
+            try:
+                prompt, reply = self.progress.generate(Agreeing(self.model) if sharded else self.model, number)
+            except (RuntimeError, MemoryError) as error:
+                # A sample is there to be looked at; nothing depends on it, unless others wait in the middle of a pass.
+                if sharded or not is_out_of_memory(error):
+                    raise
+                continue
+            if prompt:
+                self.tell(Sample(int(self.state.global_step), prompt, reply))
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:

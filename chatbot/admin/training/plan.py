@@ -21,8 +21,8 @@ from chatbot.admin.training.building import build_loop, count_steps
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.data import TrainingData, read_data
 from chatbot.admin.training.job import Job, settle
+from chatbot.admin.training.memory import explain_memory
 from chatbot.admin.training.stopping import StopRequest
-from chatbot.engine.loading import is_out_of_memory
 from chatbot.errors import OutOfMemory
 from chatbot.models.library import ModelFolder
 
@@ -154,9 +154,12 @@ def _measure(job: Job, folder: Path) -> tuple[int, int, float, int]:
         largest = sorted(range(len(rows)), key=sizes.__getitem__)[-loop.args.per_device_train_batch_size :]
         weights = [weight for weight in loop.model.parameters() if weight.requires_grad]
         trained, size = sum(weight.numel() for weight in weights), sum(weight.nbytes for weight in weights)
-        loop.model.to(loop.args.device).train()
         times: list[float] = []
-        try:
+        with explain_memory(
+            "A forward and backward pass of the largest rows does",
+            "The run itself would halve it; --recompute, a smaller --max-tokens or base model avoid that.",
+        ):
+            loop.model.to(loop.args.device).train()
             while len(times) < 2 or (len(times) < _MEASURED and sum(times) < _LONG):  # the first one also warms up
                 start = time.perf_counter()
                 inputs = loop._prepare_inputs(loop.data_collator([rows[number] for number in largest]))
@@ -165,13 +168,6 @@ def _measure(job: Job, folder: Path) -> tuple[int, int, float, int]:
                 if job.device == "cuda":
                     torch.cuda.synchronize()
                 times.append(time.perf_counter() - start)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemory(
-                "A forward and backward pass of the largest rows does not fit into memory.",
-                hint="The run itself would halve it; --recompute, a smaller --max-tokens or base model avoid that.",
-            ) from error
         return trained, size, min(times), _read_peak(job.device) + 2 * size  # the optimizer's moments come later
 
 

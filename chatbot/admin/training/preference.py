@@ -6,18 +6,25 @@ that is trained on. Only the adapter `default` is saved.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from trl import DPOTrainer, KTOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import use_adapter
 
 from chatbot.admin.training.events import HeldOut
+from chatbot.admin.training.halving import Parts
 from chatbot.admin.training.loop import RunLoop
 from chatbot.admin.training.scoring import score_only_replies
 
 
 class _PreferenceLoop(RunLoop):
     """What both have in common: rows that are tokens already, and rewards."""
+
+    _tally: dict[str, tuple[float, int]]
+    """The rewards of a look so far: a mean, times and beside the number of replies that it is of."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         """The rows were rendered by our own template; TRL's must not render them again."""
@@ -46,12 +53,20 @@ class _PreferenceLoop(RunLoop):
                 total, replies = self._tally.get(name, (0.0, 0))
                 self._tally[name] = (total + metrics[name][-1] * count, replies + count)
 
+    def remember(self) -> Callable[[], None]:
+        before = dict(self._tally)
+
+        def take_back() -> None:
+            self._tally = before
+
+        return take_back
+
     def measure(self) -> HeldOut | None:
         """The margin is the mean reward of all good replies minus that of all bad ones; None if one kind is missing."""
         trainer: Any = self
         if trainer.eval_dataset is None:
             return None
-        self._tally: dict[str, tuple[float, int]] = {}
+        self._tally = {}
         # Past RunLoop.evaluate, which calls this, to TRL's.
         found = super(RunLoop, self).evaluate()  # type: ignore[misc]
         self.take_metrics("eval")
@@ -87,23 +102,52 @@ class DpoLoop(_PreferenceLoop, DPOTrainer):  # type: ignore[misc]
 
 
 class KtoLoop(_PreferenceLoop, KTOTrainer):  # type: ignore[misc]
-    """Its rows have prompt_ids, completion_ids, KL_completion_ids and label."""
+    """Its rows have prompt_ids, completion_ids, KL_completion_ids and label.
+
+    How far the model has moved from the reference is a mean over the whole batch, and each reply's loss depends on it.
+    So it is measured before the batch is worked through, however many parts and processes that takes; it has no
+    gradient.
+    """
+
+    _moved: tuple[torch.Tensor, torch.Tensor] | None = None
+    """The log-probabilities that tell it, of the whole batch: the model's and the reference's."""
+    _answers: Iterator[torch.Tensor] | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         score_only_replies(self.model.get_base_model())
 
+    def prepare(self, model: Any, parts: Parts) -> None:
+        self._moved = self._answers = None
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        reference = use_adapter(unwrapped, adapter_name="ref" if "ref" in unwrapped.peft_config else None)
+        plain = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
+        batches = [(self._prepare_inputs(part), share) for part, share in parts]
+        with torch.no_grad(), self.compute_loss_context_manager():
+            own = self._measure_all(model, batches)
+            with plain, reference:
+                self._moved = own, self._measure_all(self.model, batches)
+
+    def _measure_all(self, model: Any, batches: Parts) -> torch.Tensor:
+        found = []
+        for batch, self.share in batches:
+            found.append(self.collect(super()._compute_kl_logps(model, batch)))
+        return torch.cat(found)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        self._answers = iter(self._moved) if self._moved else None
+        return super().compute_loss(model, inputs, *arguments, **options)
+
     def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        """Those of all processes: how far the model has moved is estimated from the whole batch."""
-        own: torch.Tensor = super()._compute_kl_logps(model, batch)
-        return self.collect(own)
+        """TRL asks for the model's first, then for the reference's."""
+        own: torch.Tensor = next(self._answers) if self._answers else super()._compute_kl_logps(model, batch)
+        return own
 
     def count_kinds(self, inputs: dict[str, Any]) -> tuple[int, int]:
         good = int(inputs["label"].sum())
         return good, len(inputs["label"]) - good
 
     def split(self, inputs: dict[str, Any], pieces: int) -> list[tuple[dict[str, Any], float]]:
-        """By rows. How far the model has moved is then estimated from fewer pairs at a time."""
         rows = len(inputs["label"])
         return [
             ({name: value[places] for name, value in inputs.items()}, len(places) / rows)

@@ -7,7 +7,11 @@ module, since the command asks before it knows whether anything is to be trained
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+
+from chatbot.errors import LearningError
 
 PATIENCE = 600  # seconds that a process waits for the others, in a run or for its beginning
 
@@ -40,3 +44,17 @@ def is_loss_of_process(error: BaseException) -> bool:
         return True
     signs = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe")
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+@contextmanager
+def explain_loss() -> Iterator[None]:
+    """Turns the loss of another process, wherever this one waits for it, into a LearningError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_loss_of_process(error):
+            raise
+        raise LearningError(
+            "Another of the launched processes ended, or did not answer in time.",
+            hint="Its words tell why, unless it was killed; --resume goes on from the last checkpoint.",
+        ) from error

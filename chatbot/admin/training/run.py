@@ -1,4 +1,4 @@
-"""A run from its inputs to an adapter: `train`.
+"""A run from its job to an adapter: `run_job`.
 
 Everything that lasts is in the run's folder: config.json (what is trained), metrics.jsonl (how it goes) and
 checkpoints/. A run that died is resumed from there and ends with the same adapter, byte for byte on a CPU in float32.
@@ -17,18 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.checkpoints import Checkpoint, drop_newer_checkpoints, find_checkpoint
-from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.events import Event, MetricsLog
-from chatbot.admin.training.job import Job, resume_job, settle, write_job
-from chatbot.admin.training.processes import count_processes, is_first
+from chatbot.admin.training.job import Job
+from chatbot.admin.training.memory import explain_memory
+from chatbot.admin.training.processes import count_processes, explain_loss, is_first
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.admin.training.writing import explain_writing
-from chatbot.errors import LearningError
-from chatbot.files import make_private_folder
 from chatbot.models.installation import write_adapter
-from chatbot.models.library import ModelFolder
 
 _ADAPTER = ".adapter."
 Target = Path | Callable[[Path], Path]
@@ -70,41 +66,6 @@ class Outcome:
         return self.loss is not None and self.first_loss is not None and self.loss >= self.first_loss
 
 
-def train(
-    config: TrainingConfig,
-    dataset: DatasetFolder,
-    model: ModelFolder,
-    folder: Path,
-    target: Target,
-    report: Callable[[Event], None] = lambda _: None,
-    *,
-    resume: bool = False,
-    parent: Path | None = None,
-) -> Outcome:
-    """Trains an adapter for `model` on `dataset` and writes it to the folder `target`, which must not exist.
-
-    `folder` is the run's own. With `resume` it holds a run that was interrupted: its config and settings hold, not
-    `config`. `parent` is an adapter to train on from. SIGINT, SIGTERM and a file `stop` in `folder` end the run after
-    its step with a checkpoint.
-
-    Raises LearningError (inputs that do not belong together, nothing to learn, a loss that is no number, a disk that is
-    full), RunDamaged, ModelDamaged, DatasetDamaged or OutOfMemory.
-    """
-    if isinstance(target, Path) and target.exists():
-        raise LearningError(f"{target} exists already.", hint="Choose another name for the adapter.")
-    job = settle(config, dataset, model, parent)
-    with explain_writing("The run", folder):
-        make_private_folder(folder)
-    if resume:
-        job = resume_job(folder, job)
-    elif find_checkpoint(folder) is not None:
-        raise LearningError(f"{folder.name} holds a run already.", hint="Resume it, or start one in another folder.")
-    if not resume and is_first():
-        with explain_writing("The run", folder):
-            write_job(folder, job)
-    return run_job(job, folder, target, report, resume=resume)
-
-
 def run_job(
     job: Job,
     folder: Path,
@@ -114,8 +75,16 @@ def run_job(
     resume: bool = False,
     on_stop: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """As `train`, for a job whose config.json is written. `on_stop` is called, in a signal's handler, when the run is
-    asked to stop: it may still take seconds. Raises KeyboardInterrupt if that was before the first step, or twice."""
+    """Trains an adapter as `job` says and writes it to `target`.
+
+    `folder` is the run's own, with its config.json. With `resume` it goes on from the newest checkpoint there, if there
+    is one. SIGINT, SIGTERM and a file `stop` in `folder` end the run after its step with a checkpoint; `on_stop` is
+    then called, in the signal's handler: it may still take seconds.
+
+    Raises LearningError (nothing to learn, a loss that is no number, a disk that is full, another process that has
+    gone), RunDamaged, ModelDamaged, DatasetDamaged, OutOfMemory, and KeyboardInterrupt if the run was asked to stop
+    before the first step, or twice.
+    """
     import torch
 
     from chatbot.admin.training.building import build_loop
@@ -127,16 +96,19 @@ def run_job(
     if is_first():
         with explain_writing("The run", folder):
             _forget_later(folder, checkpoint)
-    with stop.listen(), quiet():
+    with stop.listen(), quiet(), explain_loss():
         loop = build_loop(job, folder, report, stop, first_look=checkpoint is None)
         if stop.asked and count_processes() == 1:
             raise KeyboardInterrupt
         if checkpoint is None and loop.progress.data is not None:
             loop.tell(loop.progress.data)
-        if checkpoint is None:
-            loop.train()
-        elif not loop.take_over(checkpoint):
-            loop.train(resume_from_checkpoint=str(checkpoint.path))
+        with explain_memory(
+            "A step of the run does", "Give --recompute, a smaller --max-tokens or a smaller base model."
+        ):
+            if checkpoint is None:
+                loop.train()
+            elif not loop.take_over(checkpoint):
+                loop.train(resume_from_checkpoint=str(checkpoint.path))
         return _finish(loop, job, folder, target, began)
 
 

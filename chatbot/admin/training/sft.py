@@ -46,11 +46,15 @@ class SftLoop(RunLoop, SFTTrainer):  # type: ignore[misc]
             number = start + self.accelerator.process_index
             # A process without a row keeps step: where the base is sharded, all must make the same passes.
             inputs = self._prepare_inputs(self.data_collator([self.eval_dataset[min(number, rows - 1)]]))
-            summed, count = self.model(**inputs, learnt_loss=True)
+            found = self.measure_in_pieces(inputs, self._sum_losses)
             if number < rows:
-                total += torch.tensor([float(summed), float(count)], dtype=torch.float64)
+                total += torch.stack(found).sum(0)
         total = self.accelerator.gather(total[None].to(self.accelerator.device, torch.float32)).sum(0).cpu()
         return HeldOut(int(self.state.global_step), float(total[0] / total[1].clamp(min=1)))
+
+    def _sum_losses(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """The summed loss and the number of learnt tokens."""
+        return torch.tensor([float(one) for one in self.model(**inputs, learnt_loss=True)], dtype=torch.float64)
 
     def split(self, inputs: dict[str, Any], pieces: int) -> list[tuple[dict[str, Any], float]]:
         """At the borders of rows, into parts of about as many tokens each."""

@@ -126,17 +126,6 @@ class Sharing:
         with self._gathering(gather=lambda values: values):
             return super().evaluation_loop(*arguments, **options)  # type: ignore[misc]
 
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        if self.accelerator.num_processes < 2:
-            return super().prediction_step(model, inputs, *arguments, **options)  # type: ignore[misc]
-        [(part, self.share)] = self.share_out(self._prepare_inputs(inputs))  # type: ignore[attr-defined]
-        try:
-            with self.collecting():
-                loss = super().prediction_step(model, part, *arguments, **options)[0]  # type: ignore[misc]
-            return self.collect(loss).sum(), None, None
-        finally:
-            self.share = 1.0
-
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """TRL's losses gather figures from all processes and expect as many rows in each; here they may differ."""

@@ -24,6 +24,7 @@ _INTERRUPTED = 130
 
 
 def finetune(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME[/NUMBER]", help="The dataset; its newest version, or that one.")],
     method: Annotated[
         Literal["sft", "dpo", "kto"] | None,
@@ -90,6 +91,12 @@ def finetune(
     from chatbot.config import find_home
 
     let_threads_sleep()
+    given = _find_given(context)
+    if resume and (refused := given - {"--resume", "--json"}):
+        raise InvalidInput(
+            f"A run goes on as it began: {', '.join(sorted(refused))} cannot be given with --resume.",
+            hint="Leave that out, or start a new run without --resume.",
+        )
     if only_plan and count_processes() > 1:
         raise InvalidInput("A plan is made by one process.", hint="Give --plan without the launcher.")
     if not is_first():
@@ -104,6 +111,11 @@ def finetune(
             nothing = start == "champion" and log.store.model_versions.champion() is None
             why = "Nothing was promoted yet" if nothing else f"{start} is a base model"
             tell(f"{why}, so the training starts from {lesson.model.name}.")
+        if lesson.parent is not None and "--rank" in given:
+            raise InvalidInput(
+                f"{lesson.parent.name} keeps its rank when it is trained on, so --rank cannot be given with --from.",
+                hint="Leave --rank out, or --from, to train a new adapter.",
+            )
         config = make_config(
             lesson,
             method,
@@ -124,6 +136,17 @@ def finetune(
             print_json(asdict(plan)) if as_json else print_text(describe_plan(plan, title))
             return
         _tell_end(run(log, lesson, config), as_json)
+
+
+def _find_given(context: typer.Context) -> set[str]:
+    """The options that were given, by what the command line calls them."""
+    return {
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.param_type_name == "option"
+        and parameter.name is not None
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    }
 
 
 def make_config(lesson: Lesson, method: Literal["sft", "dpo", "kto"] | None, **choices: Any) -> TrainingConfig:
@@ -165,9 +188,12 @@ def _resume(log: Log, name: str, prefix: str) -> Finetuned:
     from chatbot.cli.admin.board import Board, show_board
 
     found = log.store.runs.find(prefix)
-    dataset = name.partition("/")[0]
-    if not any(title.partition("/")[0] == dataset for title in found.datasets):
-        raise InvalidInput(f"The run {found.id} trained on {', '.join(found.datasets)}, not on {dataset}.")
+    dataset, numbered, _ = name.partition("/")
+    if name not in (found.datasets if numbered else [title.partition("/")[0] for title in found.datasets]):
+        raise InvalidInput(
+            f"The run {found.id} trained on {', '.join(found.datasets) or 'no dataset'}, not on {name}.",
+            hint="`chatbot admin runs list` shows which run trained on what.",
+        )
     board = Board(f"{name} · {found.kind} · resumed")
     with _explain_end(log, dataset, lambda: found.id), show_board(board) as screen:
         return _check_end(

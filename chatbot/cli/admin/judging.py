@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +17,12 @@ from chatbot.cli.logs.options import AsJson
 from chatbot.cli.logs.printing import find_width, print_json, print_text, tell
 from chatbot.cli.logs.texts import check_text
 from chatbot.cli.logs.waiting import StepBars, show_bar
-from chatbot.errors import DatasetDamaged, InvalidInput, PromotionRefused
+from chatbot.errors import InvalidInput, PromotionRefused
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
     from chatbot.admin.evaluation.records import Report
+    from chatbot.admin.promotion import Promoted
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model version, or candidate, champion, previous.")]
 _Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the journal.")]
@@ -63,6 +63,7 @@ def evaluate(
     """
     from chatbot.admin.evaluation.report import render_html, render_markdown
 
+    _refuse_several("evaluate")
     let_threads_sleep()
     _check_writable(markdown)
     _check_writable(html)
@@ -90,6 +91,7 @@ def promote(
     from chatbot.admin.promotion import resolve_name
     from chatbot.dialogue.opening import open_engine
 
+    _refuse_several("promote")
     with open_log() as log:
         name = resolve_name(log.store, log.settings, model)
         with show_bar(f"Trying {name} out", 0, delay=0.5):
@@ -110,6 +112,7 @@ def promote(
         f"{done.reached} answers now, in open chats from their next turn on. `chatbot admin rollback` takes it back."
     )
     tell(f"It says: {done.smoke}")
+    _tell_forgotten(done)
 
 
 def rollback(reason: _Reason = "", as_json: AsJson = False) -> None:
@@ -122,9 +125,11 @@ def rollback(reason: _Reason = "", as_json: AsJson = False) -> None:
     """
     from chatbot.admin.promotion import roll_back
 
+    _refuse_several("rollback")
     with open_log() as log:
         done = roll_back(log.store, log.home, log.settings, author=log.author, reason=check_text(reason, "--reason"))
     print_json(done) if as_json else print_text(f"{done.reached} answers again, in place of {done.left}.")
+    _tell_forgotten(done)
 
 
 def cycle(
@@ -136,8 +141,8 @@ def cycle(
 ) -> None:
     """All of it: build the dataset anew, train, evaluate, and promote if the gate says "better".
 
-    A dataset that was built from the log is built in the same way again, with what was approved since; one of files is
-    taken as it is. A new name means everything that was approved.
+    A dataset that was built from the log is built in the same way again, with what was approved since; one of files, or
+    that was imported, is taken as it is. A new name means everything that was approved.
 
     Examples:
 
@@ -147,12 +152,14 @@ def cycle(
     from chatbot.admin.finetuning import choose_lesson
     from chatbot.admin.promotion import promote as move
     from chatbot.cli.admin.finetuning import make_config, run
+    from chatbot.cli.admin.rebuilding import build_again
     from chatbot.dialogue.opening import open_engine
 
+    _refuse_several("cycle")
     let_threads_sleep()
     with open_log() as log:
         if rebuild:
-            _build_again(log, name)
+            build_again(log, name)
         lesson = choose_lesson(log.store, log.home, name)
         done = run(log, lesson, make_config(lesson, None))
         report = _evaluate(log, done.model, "champion", 32)
@@ -167,45 +174,41 @@ def cycle(
         tell(f"{moved.reached} answers now. `chatbot admin rollback` takes it back.")
 
 
-def _build_again(log: Log, name: str) -> None:
-    from chatbot.admin.datasets.building import build
-    from chatbot.admin.datasets.folder import read_manifest
-    from chatbot.admin.datasets.freezing import version_folder
-    from chatbot.admin.datasets.repeating import repeat_request
-    from chatbot.cli.admin.opening import open_base
-    from chatbot.dialogue.personas import Personas
-    from chatbot.logs.redaction import read_names
+def _refuse_several(command: str) -> None:
+    """Each of launched processes would do all of it, and write over the others. Raises InvalidInput."""
+    from chatbot.admin.training.processes import count_processes
 
-    last = next(iter(reversed(log.store.datasets.versions(name))), None)
-    review = log.settings.review
-    request = repeat_request(
-        name,
-        last,
-        system=Personas(log.home.personas).find(log.settings.persona).system,
-        names=read_names(Path(review.names).expanduser()) if review.names else (),
-    )
-    if request is None:
-        assert last is not None
-        tell(f"{last.title} was built from files, so it is taken as it is.")
-        return
-    base = ""  # the model of the settings, or whatever the last version was built for
-    if last is not None:
-        with suppress(DatasetDamaged):
-            base = read_manifest(version_folder(log.home, last)).model
-    model, template = open_base(log, base)
-    with StepBars() as bars:
-        folder = build(log.store, log.home, template, model, request, bars.reach)
-    rows = ", ".join(f"{folder.manifest.files[split].rows:,} {split}" for split in folder.manifest.files)
-    tell(f"{folder.title}: {rows}.")
+    if count_processes() > 1:
+        raise InvalidInput(
+            f"`chatbot admin {command}` is done by one process.",
+            hint="Give it without the launcher; it is `chatbot admin finetune` that several processes share.",
+        )
+
+
+def _tell_forgotten(done: Promoted) -> None:
+    if done.forgotten:
+        told = ", ".join(done.forgotten)
+        tell(f"{done.reached} learnt what was since forgotten, in {told}, and may say it: train another.")
 
 
 def _evaluate(log: Log, model: str, against: str, replies: int, suites: Sequence[str] = ()) -> Report:
     from chatbot.admin.evaluation.comparing import Limits, pair
     from chatbot.admin.evaluation.comparing import evaluate as compare
+    from chatbot.admin.evaluation.reading import evaluate_reading, pair_reading
     from chatbot.admin.promotion import resolve_name
 
     limits = Limits(replies=replies)
     candidate, other = (resolve_name(log.store, log.settings, name) for name in (model, against))
+    run_id = log.store.model_versions.find(candidate).run_id
+    run = log.store.runs.find(run_id) if run_id else None
+    if run is not None and run.kind == "pretrain":
+        if suites:
+            raise InvalidInput(
+                f"{candidate} was pretrained: it is asked about the text that it read.", hint="Leave --suite out."
+            )
+        with StepBars() as bars:
+            pair_of_readers = pair_reading(log.store, log.home, candidate, run, against=other)
+            return evaluate_reading(log.store, pair_of_readers, bars.advance)
     pairing = pair(log.store, log.home, candidate, against=other, limits=limits)
     with StepBars() as bars:
         return compare(log.store, pairing, limits=limits, on_progress=bars.advance, more=suites)

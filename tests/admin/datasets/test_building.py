@@ -131,6 +131,8 @@ def test_a_group_that_unites_what_was_trained_on_and_held_out_is_held_out(make: 
     folder = make("three", files=(path,), validation=0.0, test=0.0)
     assert place(folder) == {trained: "test", between: "test", "An apple?": "train"}
     assert folder.manifest.counts["split"]["united"] == 1
+    assert folder.manifest.taught == {next(item.group for item in folder.read("test"))}
+    assert make("four", files=(path,), cap=2).manifest.taught == folder.manifest.taught
 
 
 def test_general_rows_make_up_their_share_of_train_and_a_few_are_held_out_for_ever(make: Build, file: Path) -> None:
@@ -252,6 +254,46 @@ def test_builds_at_the_same_time_get_numbers_of_their_own(
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(run, range(4))) == [1, 2, 3, 4]
     assert list_numbers(home, "talks") == [1, 2, 3, 4]
+
+
+def test_what_another_build_holds_out_meanwhile_is_not_trained_on(
+    store: Store, home: Home, base: ModelFolder, template: ChatTemplate, make: Build
+) -> None:
+    for asked, answered in make_pairs(20):
+        talk(store, asked, answered, decisions="+")
+    steps: list[str] = []
+
+    def meddle(step: str, done: int, _: int) -> None:
+        if done == 0:
+            steps.append(step)
+        if steps == ["reading", "comparing", "measuring", "splitting", "writing"] and step == "writing":
+            make("other", validation=0.0, test=0.99)
+
+    request = BuildRequest("talks", "sft", log=LogFilter(), validation=0.0, test=0.0)
+    folder = build(store, home, template, base, request, meddle)
+    assert steps.count("writing") == 2
+    other = DatasetFolder.open(home.datasets / "other" / "1")
+    held = {hash_content(item) for item in other.read("test")}
+    assert len(held) == 19
+    assert held == {hash_content(item) for item in folder.read("test")}
+
+
+def test_a_build_that_never_comes_to_rest_ends_with_an_error(
+    store: Store, home: Home, base: ModelFolder, template: ChatTemplate, make: Build, tmp_path: Path
+) -> None:
+    count = 0
+
+    def meddle(step: str, *_: int) -> None:
+        nonlocal count
+        if step == "writing":
+            count += 1
+            make(f"other{count}", files=(write_alpaca(tmp_path / "f.json", [(f"Why {count}?", "Because.")]),))
+
+    talk(store, "hi there, you", "hello", decisions="+")
+    with pytest.raises(LearningError, match="being built"):
+        build(store, home, template, base, BuildRequest("talks", "sft", log=LogFilter()), meddle)
+    assert 1 < count < 20
+    assert not (home.datasets / "talks").exists()
 
 
 def test_one_source_is_capped_and_nearly_the_same_are_kept_as_it_grows(make: Build, tmp_path: Path) -> None:

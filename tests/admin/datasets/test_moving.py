@@ -10,14 +10,23 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatbot.admin.datasets import moving, remembering
+from chatbot.admin.datasets.building import build
 from chatbot.admin.datasets.folder import DatasetFolder, read_manifest
+from chatbot.admin.datasets.items import SPLITS
 from chatbot.admin.datasets.moving import export_version, import_version
+from chatbot.admin.datasets.request import BuildRequest
+from chatbot.admin.evaluation.holding import hold
+from chatbot.cli.admin.datasets.counts import describe_counts
 from chatbot.config import Home
 from chatbot.errors import ChatbotError, DatasetDamaged, InvalidInput
 from chatbot.files import hash_file
+from chatbot.models.library import ModelFolder
+from chatbot.models.template import ChatTemplate
 from chatbot.store.database import Store
 from chatbot.store.filters import LogFilter
 from tests.admin.datasets.conftest import Build
@@ -239,6 +248,53 @@ def test_an_archive_that_trains_on_what_is_held_out_here_is_taken_and_told(
     )
     folder, is_new = import_version(store, home, archive, name="theirs")
     assert (is_new, folder.manifest.counts["held_elsewhere"]) == (True, 1)
+
+
+def test_what_an_archive_holds_out_and_versions_here_train_on_is_told_and_not_asked(
+    archive: Path, other: tuple[Store, Home], base: ModelFolder, file: Path, template: ChatTemplate
+) -> None:
+    """The other machine, which has another hash of them, trained on all that this one holds out."""
+    changed = [{**row, "instruction": row["instruction"].upper()} for row in json.loads(file.read_text())]
+    file.write_text(json.dumps(changed))
+    request = BuildRequest("mine", "sft", files=(file,), validation=0.0, test=0.0)
+    build(*other, template, base, request)
+    folder, _ = import_version(*other, archive)
+    items = [item for split in SPLITS[1:] for item in folder.read(split)]
+    taught = {item.group for item in items if item.source != "chat"}
+    assert len(taught) > 2
+    assert folder.manifest.taught == taught
+    assert other[0].datasets.find("talks").counts["taught"] == sorted(taught)
+    assert "held out are trained on by other versions here" in "".join(describe_counts(folder.manifest.counts))
+    held = hold(folder, template, window=512, most=300, fewest=8)
+    assert {item.group for item in held.items} == {item.group for item in items} - taught
+
+
+def test_what_is_about_another_machine_is_not_believed(archive: Path, other: tuple[Store, Home]) -> None:
+    def spoil(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        manifest["counts"] |= {"taught": ["x"], "held_elsewhere": 7, "imported": False, "deleted": "now"}
+        members["manifest.json"] = json.dumps(manifest).encode()
+
+    rewrite(archive, spoil)
+    folder, _ = import_version(*other, archive)
+    assert not folder.manifest.counts.keys() & {"taught", "held_elsewhere"}
+    assert other[0].datasets.find("talks").imported
+
+
+def test_a_version_that_is_frozen_while_an_archive_is_checked_counts_too(
+    archive: Path, other: tuple[Store, Home], base: ModelFolder, file: Path, template: ChatTemplate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    find = remembering.find_known
+
+    def find_and_build(*arguments: Any) -> frozenset[str]:
+        found = find(*arguments)
+        if arguments[-1] == ("train",) and not other[0].datasets.versions("mine"):
+            build(*other, template, base, BuildRequest("mine", "sft", files=(file,), validation=0.0, test=0.0))
+        return found
+
+    monkeypatch.setattr(moving, "find_known", find_and_build)
+    assert import_version(*other, archive)[0].manifest.taught
 
 
 def test_an_archive_mends_nothing_but_comes_anew_if_the_version_here_is_damaged(

@@ -9,6 +9,7 @@ from typing import Any, cast
 from chatbot.admin.datasets.items import Turn
 from chatbot.admin.evaluation.bench import Answer, Bench, Loss
 from chatbot.admin.evaluation.questions import Question
+from chatbot.admin.evaluation.weights import FINEST
 from chatbot.admin.rendering import TrainingRow
 from chatbot.models.template import ChatTemplate
 from tests.admin.training.samples import build_tiny
@@ -20,6 +21,7 @@ class StubBench:
     def __init__(self, template: ChatTemplate, cost: Callable[[str, str, str], float], window: int = 4096) -> None:
         self.template = template
         self.window = window
+        self.weights = FINEST
         self.asked: list[tuple[str, int]] = []
         self.limits: list[int] = []
         self._cost = cost

@@ -57,6 +57,8 @@ def test_a_broken_model_has_nothing_right(tmp_path: Path) -> None:
 
 def test_items_beyond_the_window_are_left_out_and_none_at_all_is_refused(tmp_path: Path) -> None:
     bench = make_stub(tmp_path / "a", lambda *_: 1.0, window=60)
-    assert compare_choices(bench, SUITE)[0].n == 1
+    measure = compare_choices(bench, SUITE)[0]
+    assert (measure.n, measure.left_out) == (1, 1)
+    assert compare_choices(make_stub(tmp_path / "c", lambda *_: 1.0), SUITE)[0].left_out == 0
     with pytest.raises(InvalidInput, match="window"):
         compare_choices(make_stub(tmp_path / "b", lambda *_: 1.0, window=3), SUITE)

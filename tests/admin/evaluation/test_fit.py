@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.admin.evaluation.fit import MOST, PARTNERS, choose_elsewhere, choose_partners, measure_fit
 from chatbot.admin.evaluation.gate import FEWEST
-from chatbot.admin.evaluation.questions import Question
+from chatbot.admin.evaluation.questions import Question, render_answer
 from chatbot.admin.evaluation.spoiling import judge_data
 from chatbot.admin.evaluation.suites import list_suite_prompts
 from tests.admin.evaluation.benches import StubBench, ask, make_stub
@@ -62,6 +62,48 @@ def test_shuffled_answers_are_refused_and_their_well_paired_twin_is_not(tmp_path
                 assert weights in (["worse"], ["undecided"])
 
 
+def lengthen(questions: list[Question]) -> list[Question]:
+    """Each fills the window; the longer the prompt, the shorter the answer."""
+    source = random.Random(8)
+
+    def fill(words: int) -> str:
+        return " ".join("".join(source.choices("abcdefghijklmnop", k=7)) for _ in range(words))
+
+    count = len(questions)
+    return [
+        ask(f"{one.prompt} {fill(2 * place)}", f"{one.answer} {fill(2 * (count - place))}", one.group)
+        for place, one in enumerate(questions)
+    ]
+
+
+def find_window(folder: Path, questions: list[Question]) -> int:
+    template = make_stub(folder, know(0.0)).template
+    return max(len(render_answer(template, one.turns, one.answer).tokens) for one in questions)
+
+
+def test_shuffled_answers_do_not_pass_because_they_are_long(tmp_path: Path) -> None:
+    """Behind a longer prompt than its own an answer exceeds the window, and is asked behind the others."""
+    for shuffled, weights in ((False, []), (True, ["worse"])):
+        questions = lengthen(make_questions(24, shuffled=shuffled))
+        window = find_window(tmp_path / f"measured{shuffled}", questions)
+        bench = make_stub(tmp_path / f"tiny{shuffled}", know(2.0), window)
+        fit = measure_fit(bench, questions, elsewhere=ELSEWHERE, fewest=FEWEST)
+        assert fit is not None
+        assert fit.n >= 16
+        assert [reason.weight for reason in judge_data(questions, fit, fewest=FEWEST)] == weights
+
+
+def test_prompts_of_other_kinds_are_no_substitute_for_those_that_are_too_long(tmp_path: Path) -> None:
+    """Shuffled answers are at home among the prompts of their data, whatever else they are laid behind."""
+    questions = lengthen(make_questions(FEWEST, shuffled=True))
+    window = find_window(tmp_path / "measured", questions)
+    bench = make_stub(tmp_path / "tiny", lambda _, prompt, __: 2.0 - any(one.prompt[:9] in prompt for one in questions))
+    fit = measure_fit(bench, questions, elsewhere=ELSEWHERE, fewest=FEWEST)
+    assert fit is not None, "with room enough it is asked"
+    tight = make_stub(tmp_path / "tight", know(0.0), window)
+    assert measure_fit(tight, questions, elsewhere=["Sing."] * 4, fewest=FEWEST) is None
+
+
 def test_the_candidate_is_asked_only_where_the_champion_sees_nothing(tmp_path: Path) -> None:
     questions = make_questions(20)
     bench = make_stub(tmp_path / "one", know(2.0))
@@ -80,7 +122,7 @@ def test_too_few_questions_say_nothing(tmp_path: Path) -> None:
     one_group = [replace(one, group="one") for one in make_questions(30)]
     assert measure_fit(bench, one_group, elsewhere=ELSEWHERE, fewest=FEWEST) is None
     assert measure_fit(bench, [], elsewhere=ELSEWHERE, fewest=FEWEST) is None
-    assert judge_data(make_questions(20), None, fewest=FEWEST) == []
+    assert [one.weight for one in judge_data(make_questions(20), None, fewest=FEWEST)] == ["undecided"]
 
 
 def test_prompts_that_ask_the_same_are_laid_beside_others(tmp_path: Path) -> None:

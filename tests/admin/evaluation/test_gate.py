@@ -47,11 +47,17 @@ GOOD = Data(20, ask(TOPICS, VARIED), Fit(Interval(0.95, 0.9, 1.0, 0.02), 20))
 
 
 def judge(
-    *changed: Measure, data: Data = GOOD, candidate: Sequence[str] = VARIED, champion: Sequence[str] = VARIED
+    *changed: Measure,
+    data: Data = GOOD,
+    candidate: Sequence[str] = VARIED,
+    champion: Sequence[str] = VARIED,
+    asked: Sequence[Question] | None = None,
 ) -> tuple[Verdict, tuple[Reason, ...]]:
+    """`asked` are the first of the questions, unless they are given."""
     found = {(one.suite, one.metric): one for one in (LOSS, GENERAL, SAFETY, ENDED, REPETITIVE)}
     found |= {(one.suite, one.metric): one for one in changed}
-    return decide(list(found.values()), data, {"candidate": candidate, "champion": champion})
+    replies = {"candidate": candidate, "champion": champion}
+    return decide(list(found.values()), data, replies, data.questions[: len(candidate)] if asked is None else asked)
 
 
 def test_a_sure_gain_that_harms_nothing_is_better() -> None:
@@ -156,7 +162,33 @@ def test_answers_that_do_not_belong_to_their_prompts_are_spoiled(interval: Inter
         assert "do not belong to their prompts" in reasons[0].text
     if verdict != "better":
         assert "of 17 answers" in reasons[0].text
-    assert judge(data=replace(GOOD, fit=None))[0] == "better"
+
+
+def test_data_of_which_it_could_not_be_asked_whether_it_is_spoiled_is_not_passed() -> None:
+    verdict, reasons = judge(data=replace(GOOD, fit=None))
+    assert verdict == "undecided"
+    assert "belong to their prompts cannot be told" in reasons[0].text
+
+
+@pytest.mark.parametrize("suite", ["general", "safety"])
+def test_a_watched_suite_that_lost_items_is_not_kept(suite: str) -> None:
+    short = replace(GENERAL, suite=suite, n=1, left_out=99)
+    verdict, reasons = judge(short)
+    assert verdict == "undecided"
+    assert f"99 items of the suite {suite} could not be asked" in reasons[0].text
+    assert judge(replace(short, candidate=0.0, champion=1.0))[0] == "worse"
+
+
+def test_replies_are_compared_with_the_answers_to_what_was_asked() -> None:
+    """The first half of the questions has one right answer, the other half has many; both were asked."""
+    topics = [f"{topic} {number}" for topic in TOPICS for number in range(4)]
+    answers = ["Yes."] * 40 + [f"answer {number}" for number in range(40)]
+    data = replace(GOOD, questions=ask(WHO[:1] * 40 + tuple(topics[40:]), answers))
+    replies = ["Yes."] * 25 + VARIED[:7]
+    assert judge(data=data, candidate=replies, champion=VARIED * 2)[0] == "better", "only the first half was asked"
+    verdict, reasons = judge(data=data, candidate=replies, champion=VARIED * 2, asked=data.questions[30:62])
+    assert verdict == "worse"
+    assert "It says the same to most prompts" in reasons[0].text
 
 
 def test_one_reply_to_every_prompt_is_a_collapse_unless_it_was_so_before() -> None:
@@ -209,7 +241,7 @@ def test_good_replies_may_not_become_less_likely_nor_bad_ones_likelier() -> None
 
     def judge_labels(*measures: Measure) -> tuple[Verdict, tuple[Reason, ...]]:
         replies = {"candidate": VARIED, "champion": VARIED}
-        return decide([*measures, GENERAL, SAFETY, ENDED, REPETITIVE], GOOD, replies)
+        return decide([*measures, GENERAL, SAFETY, ENDED, REPETITIVE], GOOD, replies, GOOD.questions)
 
     assert judge_labels(MARGIN, good, bad)[0] == "better"
     assert judge_labels(MARGIN, replace(good, low=-1.0, high=0.1), bad)[0] == "better"

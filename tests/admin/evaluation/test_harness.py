@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import Environment
 
 from chatbot.admin.evaluation.bench import Bench
 from chatbot.admin.evaluation.harness import _pair, list_tasks, measure_task
@@ -104,6 +108,30 @@ def test_figures_that_are_no_numbers_are_left_out() -> None:
 def test_without_the_extra_the_command_says_how_to_get_it(library: ModelLibrary) -> None:
     with pytest.raises(InvalidInput, match="not installed"):
         measure_task(make_bench(library), library.find("tiny"), "arc_easy", lambda _: None)
+
+
+def test_templates_run_in_the_sandbox(library: ModelLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the harness would render: a name that stands in a row."""
+    utils = SimpleNamespace(env=Environment(autoescape=True))
+    utils.apply_template = lambda text, doc: utils.env.from_string(text).render(**doc)
+
+    def evaluate(**_: Any) -> None:
+        utils.apply_template("{{ q[name] }}", {"q": "Why?", "name": "__class__"})
+        pytest.fail("it was rendered")
+
+    found: dict[str, dict[str, Any]] = {
+        "lm_eval": {"simple_evaluate": evaluate, "utils": utils},
+        "lm_eval.models": {},
+        "lm_eval.models.huggingface": {"HFLM": lambda **_: None},
+        "lm_eval.tasks": {"TaskManager": lambda **_: None},
+    }
+    for name, content in found.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *_, **__: None)
+    with pytest.raises(InvalidInput, match="cannot be run: access to attribute '__class__'"):
+        measure_task(make_bench(library), library.find("tiny"), "sky", lambda _: None)
 
 
 @pytest.mark.skipif(not INSTALLED, reason="lm-evaluation-harness is an extra")

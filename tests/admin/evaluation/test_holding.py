@@ -67,6 +67,18 @@ def test_validation_is_borrowed_only_where_test_has_too_few_groups(tmp_path: Pat
     assert (held.borrowed, len(held.general)) == (False, 1)
 
 
+def test_one_long_talk_does_not_take_the_place_of_the_others(tmp_path: Path, base: ModelFolder) -> None:
+    talk = [make_item(number, group="talk") for number in range(40)]
+    others = [make_item(number, source=source) for source in ("chat", "replay:x") for number in range(100, 112)]
+    general = [make_item(number, group="talk", source="replay:x") for number in range(200, 240)]
+    folder = make_folder(tmp_path / "a", base, [*talk, *general, *others], [])
+    held = hold(folder, base.load_template(), window=512, most=20, fewest=8)
+    assert (len(held.items), held.groups) == (20, 13)
+    assert len({item.group for item in held.general}) == 13
+    places = [int(item.id) for item in held.items]
+    assert places == sorted(places)
+
+
 def test_items_longer_than_the_window_are_left_out_and_counted(tmp_path: Path, base: ModelFolder) -> None:
     folder = make_folder(tmp_path / "a", base, [make_item(n, length=1 + 400 * (n == 3)) for n in range(9)], [])
     held = hold(folder, base.load_template(), window=200, most=300, fewest=8)

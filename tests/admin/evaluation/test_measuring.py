@@ -49,6 +49,16 @@ def test_both_kinds_have_a_figure_and_the_margin_is_their_difference(tmp_path: P
     assert (estimate.low, estimate.high) == (margin.low, margin.high)
 
 
+def test_groups_with_one_kind_only_tell_no_gain(tmp_path: Path) -> None:
+    """A kind that is missing did not stay as it was: nothing is known of it."""
+    bench = make_stub(tmp_path / "a", lambda side, *_: 1.0 if side == "candidate" else 2.0)
+    gain = measure_gain(bench, LABELS, lambda _: None)
+    assert math.isnan(gain.estimate(only={"3", "4", "5"}).mean)
+    assert math.isfinite(gain.estimate(only={"1", "2", "3", "4"}).mean)
+    one_kind = measure_gain(bench, LABELS[5:], lambda _: None)
+    assert math.isnan(one_kind.estimate().mean)
+
+
 def test_with_one_kind_only_nothing_is_sure(tmp_path: Path) -> None:
     gain = measure_gain(make_stub(tmp_path / "a", lambda *_: 1.0), [*LABELS[5:]], lambda _: None)
     assert [one.metric for one in gain.measures] == ["good replies"]

@@ -78,7 +78,7 @@ def test_too_few_values_or_broken_ones_say_nothing(values: list[float]) -> None:
 def test_items_without_tokens_do_not_count() -> None:
     assert ratio_interval([3.0, 0.0], [2.0, 0.0]).high == math.inf
     assert math.isfinite(ratio_interval([3.0, 1.0, 0.0], [2.0, 1.0, 0.0]).high)
-    assert ratio_interval([0.0, 0.0], [0.0, 0.0]).mean == 0.0
+    assert math.isnan(ratio_interval([0.0, 0.0], [0.0, 0.0]).mean), "of nothing there is no estimate"
 
 
 def test_nonsense_is_a_bug_of_the_caller() -> None:
@@ -148,6 +148,46 @@ def test_a_contrast_is_as_sure_as_both_of_its_parts() -> None:
         hits += found.low <= 0.6 <= found.high
     assert 0.9 <= hits / 200 <= 0.99
     assert contrast_interval(Series([1.0, 2.0], [1.0, 1.0]), Series([1.0], [1.0])).high == math.inf
+
+
+def test_groups_that_both_parts_have_are_drawn_for_both() -> None:
+    """Where what helps the one harms the other, the difference is less sure than if both were drawn by themselves."""
+    generator = np.random.default_rng(10)
+    hits, errors, estimates = 0, [], []
+    for seed in range(200):
+        common, noise = generator.normal(0, 1, 30), generator.normal(0, 0.2, (2, 30))
+        groups = [str(number) for number in range(30)]
+        good = Series((0.5 + common + noise[0]).tolist(), [1.0] * 30, groups)
+        bad = Series((noise[1] - common).tolist()[::-1], [1.0] * 30, groups[::-1])
+        found = contrast_interval(good, bad, resamples=1000, seed=seed)
+        hits += found.low <= 0.5 <= found.high
+        errors.append(found.stderr)
+        estimates.append(found.mean)
+    assert 0.91 <= hits / 200 <= 0.99
+    assert float(np.mean(errors)) == pytest.approx(float(np.std(estimates)), rel=0.15)
+
+
+def test_what_is_the_same_in_both_parts_is_no_difference() -> None:
+    groups = ["a", "b", "c", "d", "d"]
+    one = Series([1.0, 5.0, 2.0, 4.0, 0.5], [1.0, 2.0, 1.0, 3.0, 1.0], groups)
+    found = contrast_interval(one, one)
+    assert (found.mean, found.low, found.high, found.stderr) == pytest.approx((0.0, 0.0, 0.0, 0.0))
+
+
+def test_of_no_rows_there_is_no_estimate() -> None:
+    some, none = Series([1.0, 2.0, 4.0], [1.0] * 3, ["a", "b", "c"]), Series([], [], [])
+    for found in (contrast_interval(some, none), contrast_interval(none, some), contrast_interval(none)):
+        assert math.isnan(found.mean)
+        assert (found.low, found.high, found.stderr) == (-math.inf, math.inf, math.inf)
+
+
+def test_a_part_of_few_groups_leaves_an_interval_with_ends() -> None:
+    """In some drawings there is none of them."""
+    groups = [str(number) for number in range(40)]
+    most = Series([0.1 * math.sin(number) for number in range(40)], [1.0] * 40, groups)
+    found = contrast_interval(most, Series([2.0, 2.5], [1.0, 1.0], ["3", "9"]))
+    assert math.isfinite(found.low)
+    assert found.high < -1.5
 
 
 def test_a_series_keeps_the_rows_of_some_groups() -> None:

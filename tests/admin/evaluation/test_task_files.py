@@ -21,7 +21,7 @@ dataset_kwargs:
 test_split: test
 output_type: multiple_choice
 doc_to_text: "{{q | trim}}: {% for choice in choices %}{{ loop.index }}. {{ choice.strip() }}{% endfor %}"
-doc_to_choice: "{{choices}}"
+doc_to_choice: "{% for n in range(2) %}{{ n }}{% endfor %}{{choices}}"
 doc_to_target: "{{choices[gold]}}"
 filter_list:
   - name: strict
@@ -111,6 +111,13 @@ def test_what_could_run_code_is_refused(tmp_path: Path, line: str) -> None:
         "{{ ''['__class__'] }}",
         "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
         "{{ lipsum() }}",
+        "{{ lipsum }}",
+        '{{ lipsum["_" ~ "_globals__"] }}',
+        '{{ lipsum["_" ~ "_globals__"]["os"].replace("a", "b") }}',
+        '{% for k in ["__globals__"] %}{{ lipsum[k] }}{% endfor %}',
+        "{{ cycler[q] }}",
+        "{{ namespace }}",
+        "{{ self }}",
         "{{ q | attr('__class__') }}",
         "{{ q | map(attribute='__class__') | list }}",
         "{{ [q] | sum(attribute='__class__') }}",

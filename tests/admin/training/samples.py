@@ -12,8 +12,11 @@ from chatbot.admin.datasets.folder import DatasetFolder, write_folder
 from chatbot.admin.datasets.freezing import freeze
 from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Split, Turn
 from chatbot.admin.training.config import TrainingConfig
+from chatbot.admin.training.events import Event
+from chatbot.admin.training.job import read_job, settle, write_job
+from chatbot.admin.training.run import Outcome, Target, run_job
 from chatbot.config import Home, Settings
-from chatbot.files import hash_file
+from chatbot.files import hash_file, make_private_folder
 from chatbot.models.library import ModelFolder, ModelLibrary
 from chatbot.store.database import Store
 from chatbot.store.migrations import open_upgraded
@@ -81,6 +84,28 @@ def small(**changes: Any) -> TrainingConfig:
         "batch_rows": 2,
     }  # fmt: skip
     return TrainingConfig(**{**usual, **changes})
+
+
+def train(
+    config: TrainingConfig,
+    dataset: DatasetFolder,
+    model: ModelFolder,
+    folder: Path,
+    target: Target,
+    report: Callable[[Event], None] = lambda _: None,
+    *,
+    parent: Path | None = None,
+) -> Outcome:
+    """A run in `folder` from the beginning, without a database."""
+    job = settle(config, dataset, model, parent)
+    make_private_folder(folder)
+    write_job(folder, job)
+    return run_job(job, folder, target, report)
+
+
+def go_on(folder: Path, target: Target, report: Callable[[Event], None] = lambda _: None) -> Outcome:
+    """The run in `folder` from where it was."""
+    return run_job(read_job(folder), folder, target, report, resume=True)
 
 
 def _ask(number: int) -> dict[str, Any]:

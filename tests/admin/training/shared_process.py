@@ -2,8 +2,10 @@
 
 Its arguments are folders of runs; a run that has a checkpoint is resumed. In a folder, the file `fails` holds a rank
 and a number: memory runs out in that pass of the process of that rank; or, for a negative number, the process dies. The
-file `stops` holds the step after which the run is asked to stop. The file `base-RANK.json` tells afterwards how many of
-the base's weights the process held, and how many there are.
+file `fails_look` holds a rank: memory runs out there in the first pass of the second look. The file `stops` holds the
+step after which the run is asked to stop. Where there is a file `unkept`, the first process fails to keep the adapter.
+The file `base-RANK.json` tells afterwards how many of the base's weights the process held,
+and how many there are.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from chatbot.admin.training.events import Event, Step
 from chatbot.admin.training.job import read_job
 from chatbot.admin.training.run import run_job
 from chatbot.admin.training.stopping import STOP_FILE
-from chatbot.errors import ChatbotError
+from chatbot.errors import ChatbotError, LearningError
 
 
 def fail(loop: type[Any], number: int) -> None:
@@ -35,6 +37,20 @@ def fail(loop: type[Any], number: int) -> None:
                     os._exit(3)
                 loss.backward()  # leaves gradients that must be forgotten
                 raise MemoryError
+        return loss
+
+    loop.compute_loss = compute_once
+
+
+def fail_look(loop: type[Any]) -> None:
+    compute, failed = loop.compute_loss, False
+
+    def compute_once(own: Any, model: Any, *rest: Any, **options: Any) -> Any:
+        nonlocal failed
+        loss = compute(own, model, *rest, **options)  # what it counted must be taken back
+        if not own.model.training and own.state.global_step and not failed:
+            failed = True
+            raise MemoryError
         return loss
 
     loop.compute_loss = compute_once
@@ -68,13 +84,18 @@ def run(folder: Path) -> None:
         who, number = (folder / "fails").read_text().split()
         if who == rank:
             fail(loop, int(number))
+    if (folder / "fails_look").exists() and (folder / "fails_look").read_text() == rank:
+        fail_look(loop)
     stops = int((folder / "stops").read_text()) if (folder / "stops").exists() else 0
 
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == stops:
             (folder / STOP_FILE).touch()
 
-    target = folder.with_name(f"{folder.name}-adapter")
+    def refuse(_: Path) -> Path:
+        raise LearningError("The disk is full.")
+
+    target = refuse if (folder / "unkept").exists() else folder.with_name(f"{folder.name}-adapter")
     try:
         run_job(job, folder, target, stop, resume=find_checkpoint(folder) is not None)
     finally:

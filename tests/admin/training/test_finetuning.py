@@ -198,6 +198,33 @@ def test_a_database_that_refuses_does_not_end_a_training(
     assert store.runs.find(done.run_id).status == "complete"
 
 
+def test_a_run_that_is_complete_has_all_of_its_figures(
+    store: Store, place: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody goes on with one that is, so a kill right after would leave out what still waited."""
+    write, register, refused = store.runs.set_metrics, store.registration.register, False
+    events: list[Event] = []
+    written: list[tuple[int, float]] = []
+
+    def refuse_once(run_id: str, values: Any) -> None:
+        nonlocal refused
+        values = list(values)
+        if values and not refused:
+            refused = True
+            raise DatabaseBusy("busy")
+        write(run_id, values)
+
+    def watch(run_id: str, *arguments: Any, **options: Any) -> str:
+        written.extend(store.runs.metrics(run_id, "held-out loss"))
+        return register(run_id, *arguments, **options)
+
+    monkeypatch.setattr(store.runs, "set_metrics", refuse_once)
+    monkeypatch.setattr(store.registration, "register", watch)
+    tune(store, place, events.append, epochs=0.5)
+    assert refused
+    assert written == [(event.step, event.loss) for event in events if isinstance(event, HeldOut)]
+
+
 def test_figures_that_could_not_be_written_are_written_with_the_next(store: Store, place: Home) -> None:
     run_id = tune(store, place, epochs=0.5).run_id
     recorder = Recorder(store, run_id, lambda _: None, pause=0.0)

@@ -11,10 +11,9 @@ from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.building import balance
 from chatbot.admin.training.config import TrainingConfig
 from chatbot.admin.training.plan import make_plan
-from chatbot.admin.training.run import train
 from chatbot.errors import LearningError
 from chatbot.models.library import ModelFolder
-from tests.admin.training.samples import small
+from tests.admin.training.samples import small, train
 
 
 @pytest.mark.parametrize(("method", "kind"), [("sft", "sft"), ("dpo", "preference"), ("kto", "label")])

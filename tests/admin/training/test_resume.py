@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,10 +17,10 @@ import pytest
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.checkpoints import find_checkpoint
 from chatbot.admin.training.events import METRICS, Step, read_events
-from chatbot.admin.training.run import train
-from chatbot.errors import LearningError, RunDamaged
+from chatbot.errors import LearningError, ModelDamaged, RunDamaged
+from chatbot.models.installation import write_adapter
 from chatbot.models.library import ModelFolder
-from tests.admin.training.samples import build_dataset, small
+from tests.admin.training.samples import build_dataset, go_on, small, train
 from tests.admin.training.trainer import Trainer, read_curve, wait_for_steps
 
 
@@ -81,7 +82,7 @@ def test_a_run_that_had_ended_makes_no_further_step(
     config, dataset, run = small(**changes), make_dataset(), tmp_path / "run"
     outcome = train(config, dataset, base, run, tmp_path / "adapter")
     curve = read_curve(run)
-    again = train(config, dataset, base, run, tmp_path / "again", resume=True)
+    again = go_on(run, tmp_path / "again")
     assert (again.status, again.step, again.best_step) == (outcome.status, outcome.step, outcome.best_step)
     assert read_curve(run) == curve
     adapters = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("adapter", "again")]
@@ -110,20 +111,52 @@ def test_a_damaged_checkpoint_is_passed_over_and_named_when_none_is_whole(
     found = find_checkpoint(run)
     assert found is not None
     assert found.path == older
-    train(small(), dataset, base, run, tmp_path / "again", resume=True)
+    go_on(run, tmp_path / "again")
     assert (tmp_path / "again" / "adapter_model.safetensors").read_bytes() == expected
     for path in (run / "checkpoints").iterdir():
         (path / "state.json").write_text("{}")
     with pytest.raises(RunDamaged, match=r"state\.json differs"):
-        train(small(), dataset, base, run, tmp_path / "third", resume=True)
+        go_on(run, tmp_path / "third")
 
 
 def test_a_run_does_not_go_on_with_other_data(
     base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
 ) -> None:
-    dataset = make_dataset()
-    train(small(epochs=1.0), dataset, base, tmp_path / "run", tmp_path / "adapter")
+    dataset, run = make_dataset(), tmp_path / "run"
+    train(small(epochs=1.0), dataset, base, run, tmp_path / "adapter")
+    shutil.rmtree(dataset.path)
+    build_dataset(dataset.path, base, "sft", 13)
     with pytest.raises(LearningError, match="dataset is not the one"):
-        train(small(), make_dataset(rows=13), base, tmp_path / "run", tmp_path / "other", resume=True)
-    with pytest.raises(LearningError, match="holds a run already"):
-        train(small(), dataset, base, tmp_path / "run", tmp_path / "other")
+        go_on(run, tmp_path / "other")
+
+
+def test_a_run_goes_on_from_the_parent_that_it_began_with_or_says_what_became_of_it(
+    base: ModelFolder, make_dataset: Callable[..., DatasetFolder], tmp_path: Path
+) -> None:
+    dataset, run, parent = make_dataset(rows=4), tmp_path / "run", tmp_path / "parent"
+    train(small(rank=2, epochs=1.0), dataset, base, tmp_path / "first", parent)
+    train(small(epochs=1.0), dataset, base, run, tmp_path / "adapter", parent=parent)
+    assert go_on(run, tmp_path / "again").status == "finished"
+    whole = shutil.copytree(parent, tmp_path / "whole")
+    settings = json.loads((parent / "adapter_config.json").read_text())
+    (parent / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 64}))
+    with pytest.raises(ModelDamaged, match=r"adapter_config\.json differs"):
+        go_on(run, tmp_path / "other")
+    shutil.rmtree(parent)
+    write_adapter(parent, _change_alpha(whole, tmp_path / "changed"), base=base, source="run:other")
+    with pytest.raises(LearningError, match="parent adapter is not the one"):
+        go_on(run, tmp_path / "other")
+    shutil.rmtree(parent)
+    with pytest.raises(RunDamaged, match=r"parent.*not there any more.*Put it back"):
+        go_on(run, tmp_path / "other")
+    whole.rename(parent)
+    assert go_on(run, tmp_path / "third").status == "finished"
+
+
+def _change_alpha(parent: Path, folder: Path) -> Path:
+    """The two files of an adapter with the same weights, used in another strength."""
+    folder.mkdir()
+    shutil.copy(parent / "adapter_model.safetensors", folder)
+    settings = json.loads((parent / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 64}))
+    return folder

@@ -12,13 +12,12 @@ import torch
 
 from chatbot.admin.datasets.folder import DatasetFolder
 from chatbot.admin.training.processes import count_processes, is_first, is_loss_of_process
-from chatbot.admin.training.run import train
 from chatbot.admin.training.sft import SftLoop, cut_rows
 from chatbot.admin.training.sharding import take_sharding_over
 from chatbot.admin.training.state import read_random, write_random
 from chatbot.errors import LearningError, OutOfMemory
 from chatbot.models.library import ModelFolder
-from tests.admin.training.samples import small
+from tests.admin.training.samples import small, train
 
 MakeDataset = Callable[..., DatasetFolder]
 
@@ -72,6 +71,19 @@ def test_a_lost_process_is_told_from_other_faults() -> None:
     assert is_loss_of_process(torch.distributed.DistBackendError("NCCL communicator was aborted"))
     assert not is_loss_of_process(RuntimeError("shape mismatch"))
     assert not is_loss_of_process(OSError("Connection closed by peer"))
+
+
+@pytest.mark.parametrize("place", ["build_loop", "_finish"])
+def test_a_process_that_is_lost_before_or_after_the_training_is_explained_too(
+    place: str, base: ModelFolder, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1")
+
+    room = "building" if place == "build_loop" else "run"
+    monkeypatch.setattr(f"chatbot.admin.training.{room}.{place}", lose)
+    with pytest.raises(LearningError, match=r"Another of the launched processes ended.*--resume"):
+        train(small(epochs=1.0), make_dataset(rows=2), base, tmp_path / "run", tmp_path / "adapter")
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 4, 5, 7, 40])

@@ -16,11 +16,11 @@ from chatbot.admin.training.events import Data, Event, EventTail, HeldOut, Metri
 from chatbot.admin.training.job import settle
 from chatbot.admin.training.plan import make_plan
 from chatbot.admin.training.progress import Progress
-from chatbot.admin.training.run import quiet, train
+from chatbot.admin.training.run import quiet
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.errors import LearningError
 from chatbot.models.library import ModelFolder
-from tests.admin.training.samples import small
+from tests.admin.training.samples import small, train
 from tests.conftest import REPOSITORY
 
 MakeDataset = Callable[..., DatasetFolder]

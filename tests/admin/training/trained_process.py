@@ -19,22 +19,23 @@ import chatbot.admin.training.preference
 import chatbot.admin.training.sft
 from chatbot.admin import adoption, finetuning
 from chatbot.admin.datasets.folder import DatasetFolder
-from chatbot.admin.training.run import train
 from chatbot.models.library import ModelLibrary
 from chatbot.store.registration import Registration
 from chatbot.store.runs import Runs
-from tests.admin.training.samples import open_home, open_store, small
+from tests.admin.training.samples import go_on, open_home, open_store, small, train
 
 
 def run(place: str, method: str, seed: str) -> None:
     folder = Path(place)
+    if (folder / "run" / "config.json").exists():
+        go_on(folder / "run", folder / "adapter")
+        return
     train(
         small(method=method, seed=int(seed), dropout=0.1),
         DatasetFolder.open(folder / "dataset"),
         ModelLibrary(folder).find("tiny"),
         folder / "run",
         folder / "adapter",
-        resume=(folder / "run" / "config.json").exists(),
     )
 
 

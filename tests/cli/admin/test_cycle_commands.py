@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from chatbot.admin.finetuning import Lesson
+from chatbot.cli.admin import finetuning
 from chatbot.cli.main import app
 from chatbot.config import Home
 from chatbot.engine.scripted import ScriptedEngine
-from chatbot.errors import ChatbotError
-from tests.admin.datasets.samples import make_pairs, write_alpaca
+from chatbot.errors import ChatbotError, LearningError
+from chatbot.store.migrations import open_upgraded
+from tests.admin.datasets.samples import make_pairs, talk, write_alpaca
 from tests.admin.training.samples import build_tiny
 from tests.cli.logs.talks import Done
 
@@ -63,9 +66,9 @@ def test_from_a_file_to_a_rollback(
     assert "is complete" in again.err
 
     assert run("promote", "candidate").code == 9
-    refused = run("evaluate", "--html", "/proc/report.html")
+    refused = run("evaluate", "--html", "/dev/null/report.html")
     assert (refused.code, refused.out) == (8, ""), "before anything is measured"
-    assert "/proc/report.html cannot be written" in refused.err
+    assert "/dev/null/report.html cannot be written" in refused.err
     page, text = tmp_path / "report.html", tmp_path / "report.md"
     report = run("evaluate", "--replies", "2", "--html", str(page), "--markdown", str(text), "--json").json
     assert report["candidate"] == "me-1"
@@ -79,9 +82,10 @@ def test_from_a_file_to_a_rollback(
     serve_script([["I am new."]])
     monkeypatch.setenv("CHATBOT_MODEL", "tiny")
     moved = run("promote", "candidate", "--force", "--reason", "a test", "--json").json
-    assert moved == {"left": "tiny", "reached": "me-1", "smoke": "I am new."}
+    assert moved == {"left": "tiny", "reached": "me-1", "smoke": "I am new.", "forgotten": []}
     journal = run("journal", "--json").json
     assert {one["reason"] for one in journal if one["alias"] == "champion"} == {"forced: a test"}
+    monkeypatch.delenv("CHATBOT_ENGINE_URL")  # a remote server's models are not for this doctor
     weights = home.models / "me-1" / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -91,7 +95,52 @@ def test_from_a_file_to_a_rollback(
     assert (told["status"], "adapter_model.safetensors differs" in told["detail"]) == ("failed", True)
     weights.write_bytes(whole)
     assert run("rollback").out == "tiny answers again, in place of me-1.\n"
+    with open_upgraded(f"sqlite:///{home.data / 'chatbot.db'}") as store:
+        version = store.datasets.find("me")
+        counts = {**version.counts, "struck": 1}
+        store.datasets.replace_content(version.id, sha256="0" * 64, counts=counts)
+    back = run("rollback")
+    assert back.out == "me-1 answers again, in place of tiny.\n"
+    assert "me-1 learnt what was since forgotten, in me/1" in back.err
     assert run("watch", "me-1").out == "The run is complete: it made me-1.\n"
+
+
+@pytest.mark.parametrize("command", [["cycle", "me"], ["evaluate"], ["promote"], ["rollback"]])
+def test_launched_processes_do_nothing_that_one_does(
+    home: Home, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    done = run(*command)
+    assert done.code == 8
+    assert f"`chatbot admin {command[0]}` is done by one process" in done.err
+    assert not home.data.exists()
+
+
+def test_a_cycle_takes_an_imported_dataset_as_it_is(
+    file: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recipe says how to build it of a log, but of whose, and whether masked, is a stranger's choice."""
+    with open_upgraded(f"sqlite:///{home.data / 'chatbot.db'}") as store:
+        for asked, answered in make_pairs(10):
+            talk(store, asked, answered, decisions="+")
+    archive = str(tmp_path / "me.zip")
+    assert run("dataset", "build", "me", "--unreviewed").code == 0
+    assert run("dataset", "export", "me", archive).code == 0
+    assert run("dataset", "import", archive, "--name", "theirs").code == 0
+    trained: list[str] = []
+
+    def train(_: object, lesson: Lesson, *__: object) -> None:
+        trained.append(lesson.dataset.title)
+        raise LearningError("That is enough.")
+
+    monkeypatch.setattr(finetuning, "run", train)
+    with open_upgraded(f"sqlite:///{home.data / 'chatbot.db'}") as store:
+        talk(store, "something altogether new", "indeed", decisions="+")
+    done = run("cycle", "theirs")
+    assert "theirs/1 was imported, so it is taken as it is." in done.err
+    assert "That is enough." in run("cycle", "me").err
+    assert trained == ["theirs 1", "me 2"]
 
 
 @pytest.mark.slow
@@ -103,7 +152,7 @@ def test_a_cycle_stops_at_the_gate(file: Path) -> None:
     assert done.code == 9
     assert "is taken as it is" in done.err
     assert "It stops at the gate: me-1 is worse" in done.err
-    assert "answers are the same" in done.out
+    assert "The data is spoiled" in done.out
     assert {one["name"]: one["aliases"] for one in run("models", "list", "--json").json} == {
         "me-1": ["candidate"],
         "tiny": [],

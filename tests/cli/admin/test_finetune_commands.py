@@ -57,6 +57,38 @@ def test_a_plan_takes_alpha_and_lengths_from_where_they_belong_and_says_where_it
     assert run("finetune", "tiny", "--plan", "--learning-rate", "nan").code == 2
 
 
+def test_what_a_run_began_with_is_not_given_again(tiny: Home) -> None:
+    run_id = break_off(tiny, 3, ValueError)
+    for options in (
+        ["--plan"], ["--rank", "64"], ["--rank", "16"], ["--learning-rate", "1e-4"], ["--from", "champion"],
+        ["--exact"], ["--method", "sft"], ["--epochs", "9"], ["--seed", "3"], ["--max-tokens", "64"],
+    ):  # fmt: skip
+        refused = run("finetune", "tiny", "--resume", run_id, *options)
+        assert refused.code == 8
+        assert f"{options[0]} cannot be given with --resume" in refused.err
+    with open_store(tiny) as store:
+        assert store.runs.find(run_id).status == "failed", "nothing was trained"
+    assert run("finetune", "tiny", "--resume", run_id, "--json").json["model"] == "tiny-1"
+
+
+def test_a_run_goes_on_with_the_version_that_it_was_begun_with(tiny: Home) -> None:
+    run_id = break_off(tiny, 3, ValueError)
+    for name in ("tiny/2", "other", "other/1"):
+        refused = run("finetune", name, "--resume", run_id)
+        assert refused.code == 8
+        assert f"trained on tiny/1, not on {name}." in refused.err
+    assert run("finetune", "tiny/1", "--resume", run_id).code == 0
+
+
+def test_an_adapter_that_is_trained_on_keeps_its_rank_and_the_plan_says_so(tiny: Home) -> None:
+    assert run("finetune", "tiny", "--epochs", "1", "--rank", "3").code == 0
+    refused = run("finetune", "tiny", "--from", "tiny-1", "--rank", "64")
+    assert refused.code == 8
+    assert "tiny-1 keeps its rank" in refused.err
+    config = run("finetune", "tiny", "--from", "tiny-1", "--plan", "--json").json["config"]
+    assert (config["rank"], config["alpha"]) == (3, 8)
+
+
 def test_watching_a_run_whose_process_was_killed_ends_with_how_to_go_on(tiny: Home) -> None:
     run_id = break_off(tiny, 3, ValueError)
     failed = run("watch")

@@ -66,6 +66,9 @@ def describe_counts(counts: Mapping[str, Any]) -> Iterator[str]:
     if _number(counts, "held_elsewhere"):
         leaks = count_of(_number(counts, "held_elsewhere"), "item")
         yield f"  {'beware':<11} {leaks} of train ask what other datasets here hold out"
+    if isinstance(taught := counts.get("taught"), list) and taught:
+        told = f"{count_of(len(taught), 'group')} held out are trained on by other versions here"
+        yield f"  {'beware':<11} {told}, so no comparison asks them"
     if _number(counts, "struck"):
         yield f"  {'forgotten':<11} {count_of(_number(counts, 'struck'), 'item')}"
 
