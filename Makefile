@@ -1,7 +1,7 @@
 # Every target builds .venv when it is missing or older than the project file. PYTHON chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := start_terminal key_latency open_transcript open_conversation write_message time_to_first_token search_log import_log train_throughput
+BENCHMARKS := start_terminal key_latency open_transcript open_conversation write_message time_to_first_token search_log import_log train_throughput pretrain_step
 
 .PHONY: chat test check bench docs tour clean
 

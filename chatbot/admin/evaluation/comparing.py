@@ -19,7 +19,7 @@ from chatbot.admin.evaluation.choices import Chosen, compare_choices
 from chatbot.admin.evaluation.fit import MOST, PARTNERS, measure_fit
 from chatbot.admin.evaluation.gate import FEWEST, Data, decide, judge_gain
 from chatbot.admin.evaluation.harness import is_task, list_tasks, measure_task
-from chatbot.admin.evaluation.holding import HeldOut, hold, judge_borrowed
+from chatbot.admin.evaluation.holding import HeldOut, hold, judge_borrowed, list_evidence
 from chatbot.admin.evaluation.measuring import (
     CANDIDATE,
     CHAMPION,
@@ -29,7 +29,7 @@ from chatbot.admin.evaluation.measuring import (
     measure_gain,
     render_items,
 )
-from chatbot.admin.evaluation.questions import choose_evenly, list_questions
+from chatbot.admin.evaluation.questions import Question, choose_evenly, list_questions
 from chatbot.admin.evaluation.recording import record
 from chatbot.admin.evaluation.records import Comparison, Measure, Report
 from chatbot.admin.evaluation.replies import compare_replies
@@ -73,6 +73,8 @@ class Pairing:
     """By CANDIDATE and CHAMPION; a base model has none."""
     dataset: str
     held: HeldOut
+    data: Sequence[Question] = ()
+    """Of all splits, from all over: what is asked about the data itself."""
     formats: tuple[Weights, ...] = (FINEST,)
     """Of the weights of both, from fine to coarse."""
 
@@ -108,6 +110,7 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
         adapters={side: one.path for side, one in ((CANDIDATE, own), (CHAMPION, other)) if one.kind == "adapter"},
         dataset=titles[0],
         held=hold(folder, own.load_template(), window=own.context, most=limits.items, fewest=FEWEST),
+        data=list_evidence(folder),
         formats=list_formats(run.config),
     )
 
@@ -143,9 +146,10 @@ def evaluate(
     fit = measure_fit(
         bench,
         questions,
+        data=pairing.data,
         elsewhere=[item.prompt for item in suites[0].items],
         fewest=FEWEST,
-        on_progress=_step(on_progress, "fit of the data", 2 * (1 + PARTNERS) * min(len(questions), MOST)),
+        on_progress=_step(on_progress, "fit of the data", (1 + PARTNERS) * min(len(pairing.data), MOST)),
     )
     asked = choose_evenly(questions, limits.replies)
     step = _step(on_progress, "replies", 2 * len(asked))
@@ -153,7 +157,7 @@ def evaluate(
     measures += [*replies, *_ask_people(store, pairing)]
     run = pairing.candidate.run_id or ""
     borrowed = judge_borrowed(store, run, pairing.champion.id, held, gain)
-    data = Data(held.groups, tuple(questions), fit, borrowed)
+    data = Data(held.groups, tuple(questions), fit, borrowed, tuple(pairing.data))
     texts = {side: [answer.text for answer in found] for side, found in answers.items()}
     verdict, reasons = decide(measures, data, texts, asked)
     report = Report(

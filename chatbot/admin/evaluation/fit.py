@@ -7,13 +7,14 @@ hence wins are counted and no nats, of which a long answer has few for each toke
 answers not many more than a shuffled one.
 
 A prompt that asks the same in other words would be no other prompt, and an answer that would do for both is no
-witness: those are passed over. Both models are asked, the candidate only where the champion sees nothing, since a base
-model may not know the subject; none can learn from shuffled data what is not in it.
+witness: those are passed over. The base model is asked, which has seen none of the data and so may be asked about all
+of it; where it sees nothing, since it may not know the subject, the candidate is, about what was held out. None can
+learn from shuffled data what is not in it.
 
 Where all prompts of the data are alike, they may ask for one thing in many words or for many things in one form ("What
 is the capital of …?"). So the other prompts are then those of the data that are a little unlike, and if nothing is seen
 there, those of the general suite: an answer that belongs at least among these prompts is not called spoiled. About
-those only the champion is asked: the candidate may have learnt any answer together with the kind of prompt.
+those only the base model is asked: the candidate may have learnt any answer together with the kind of prompt.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from chatbot.admin.datasets.deduplication import SAME_PROMPT
 from chatbot.admin.datasets.items import Turn
 from chatbot.admin.datasets.similarity import cut_shingles, measure_similarity
 from chatbot.admin.evaluation.bench import Bench
-from chatbot.admin.evaluation.measuring import CANDIDATE, CHAMPION
+from chatbot.admin.evaluation.measuring import CANDIDATE
 from chatbot.admin.evaluation.questions import Question, choose_evenly, render_answer
 from chatbot.admin.evaluation.records import Fit
 from chatbot.admin.evaluation.statistics import mean_interval
 from chatbot.admin.rendering import TrainingRow
 
+BASE = "base"
+"""On the bench: without any adapter."""
 PARTNERS = 4
 """Other prompts that each answer is laid behind."""
 MOST = 48
@@ -51,43 +54,41 @@ def measure_fit(
     bench: Bench,
     questions: Sequence[Question],
     *,
+    data: Sequence[Question] | None = None,
     elsewhere: Sequence[str],
     fewest: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Fit | None:
-    """The share of wins, by the model that sees more of a fit. `elsewhere` are prompts that have nothing to do with
-    the data; they are no substitute for prompts of the data that are there but too long. None if it cannot be asked of
-    answers of `fewest` groups."""
+    """The share of wins, by the model that sees more of a fit. The base model is asked about all of the `data`, which
+    it has never seen, the candidate about what was held out, the `questions`. `elsewhere` are prompts that have nothing
+    to do with the data; they are no substitute for prompts of the data that are there but too long. None if it cannot
+    be asked of answers of `fewest` groups."""
+    data = questions if data is None else data
     lost = False
     for unlike in (_UNLIKE_PROMPT, SAME_PROMPT):
-        laid = choose_partners(questions, unlike)
-        fit = _ask(bench, laid, (CHAMPION, CANDIDATE), fewest, on_progress)
+        laid = choose_partners(data, unlike)
+        fit = _ask(bench, laid, BASE, fewest, on_progress)
+        if fit is None or fit.interval.low <= Fit.CHANCE:
+            own = _ask(bench, choose_partners(questions, unlike), CANDIDATE, fewest, on_progress)
+            fit = max((one for one in (fit, own) if one), key=lambda one: one.interval.low, default=None)
         if fit is not None and (unlike == _UNLIKE_PROMPT or fit.interval.low > Fit.CHANCE):
             return fit
         lost = lost or (fit is None and len({question.group for question, _ in laid}) >= fewest)
     if fit is None and lost:
         return None
-    around = _ask(bench, choose_elsewhere(questions, elsewhere), (CHAMPION,), fewest, on_progress)
+    around = _ask(bench, choose_elsewhere(data, elsewhere), BASE, fewest, on_progress)
     return replace(fit, alike=True) if fit and around and around.interval.low > Fit.CHANCE else around
 
 
 def _ask(
     bench: Bench,
     laid: Sequence[Laid],
-    sides: Sequence[str],
+    side: str,
     fewest: int,
     on_progress: Callable[[int], None],
 ) -> Fit | None:
-    """By the first of `sides` that sees a fit, else by the one that sees more of it."""
     rows, groups = _render(bench, laid)
-    if len(set(groups)) < fewest:
-        return None
-    found: list[Fit] = []
-    for side in sides:
-        found.append(_count_wins(bench, side, rows, groups, on_progress))
-        if found[-1].interval.low > Fit.CHANCE:
-            break
-    return max(found, key=lambda fit: fit.interval.low)
+    return _count_wins(bench, side, rows, groups, on_progress) if len(set(groups)) >= fewest else None
 
 
 def choose_partners(questions: Sequence[Question], unlike: float = _UNLIKE_PROMPT) -> list[Laid]:

@@ -47,6 +47,8 @@ class Data:
     """None if it could not be told."""
     borrowed: Borrowed | None = None
     """The stricter demand, where there is one."""
+    all: tuple[Question, ...] = ()
+    """Those of the whole dataset, or many of them: whether data is spoiled does not depend on who has seen it."""
 
 
 def decide(
@@ -58,7 +60,7 @@ def decide(
     reasons = [
         *judge_gain(measures[0], data),
         *_judge_kinds(found),
-        *judge_data(data.questions, data.fit, fewest=FEWEST),
+        *judge_data(data.all or data.questions, data.fit, fewest=FEWEST),
         *judge_watched(found),
         *_judge_replies(found),
         *_judge_sameness(data, replies, asked),

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatbot.admin.datasets.folder import DatasetFolder
-from chatbot.admin.datasets.items import Item, LabelItem, PreferenceItem, SftItem, Split
+from chatbot.admin.datasets.items import SPLITS, Item, LabelItem, PreferenceItem, SftItem, Split
 from chatbot.admin.evaluation.measuring import Gain
-from chatbot.admin.evaluation.questions import choose_evenly, render_answer
+from chatbot.admin.evaluation.questions import Question, choose_evenly, list_questions, render_answer
 from chatbot.admin.evaluation.records import Borrowed
 from chatbot.admin.rendering import render_rows
 from chatbot.errors import NotFound
@@ -26,6 +26,8 @@ from chatbot.models.template import ChatTemplate
 from chatbot.store.database import Store
 
 _RISK = 0.05
+EVIDENCE = 256
+"""Questions by which the data itself is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ def hold(folder: DatasetFolder, template: ChatTemplate, *, window: int, most: in
         borrowed = not all(map(is_general, more))
     items, general = ([item for item in found if is_general(item) is kind] for kind in (False, True))
     return HeldOut(choose_evenly(items, most), choose_evenly(general, most), tested, borrowed, left_out)
+
+
+def list_evidence(folder: DatasetFolder) -> list[Question]:
+    """Questions of the whole dataset, at most EVIDENCE, of as many groups as there are. Raises DatasetDamaged."""
+    items = [item for split in SPLITS for item in folder.read(split) if not is_general(item)]
+    return choose_evenly(list_questions(items), EVIDENCE)
 
 
 def measure_length(template: ChatTemplate, item: Item) -> int:

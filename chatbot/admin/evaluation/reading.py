@@ -26,7 +26,7 @@ from chatbot.admin.evaluation.statistics import Series, contrast_interval, neede
 from chatbot.admin.evaluation.suites import load_suite
 from chatbot.admin.rendering import TrainingRow
 from chatbot.admin.versions import find_version
-from chatbot.errors import PromotionRefused
+from chatbot.errors import InvalidInput, PromotionRefused
 from chatbot.models.library import ModelFolder, ModelLibrary
 
 if TYPE_CHECKING:
@@ -98,15 +98,21 @@ def evaluate_reading(store: Store, pair: ReadingPair, on_progress: OnProgress) -
     step = _step(on_progress, "held-out text", 2 * len(pair.texts))
     measures: list[Measure] = list(_compare_text(pair.texts, benches, step))
     chosen: dict[str, list[Chosen]] = {}
+    unasked: list[Reason] = []
     suites = [load_suite(name) for name in SUITES]
     for suite in suites:
         count = 2 * sum(1 + len(item.wrong) for item in suite.items)
-        measure, chosen[suite.name] = compare_chosen(suite, benches, _step(on_progress, suite.name, count))
+        try:
+            measure, chosen[suite.name] = compare_chosen(suite, benches, _step(on_progress, suite.name, count))
+        except InvalidInput as error:  # a very small window
+            unasked.append(Reason("undecided", error.message))
+            continue
         measures.append(measure)
     reasons = [
         *judge_gain(measures[0], Data(len(pair.texts), ())),
         *judge_watched({(one.suite, one.metric): one for one in measures}),
         *_judge_format(pair),
+        *unasked,
     ]
     verdict, ordered = weigh(reasons)
     needed = None
@@ -191,7 +197,8 @@ def _compare_writing(
     chosen = [text for text in texts if len(text) > 2 * _BEGINNING][:_SHOWN]
     written = {}
     for side, (bench, name) in benches.items():
-        prompts = [list(_cut(bench.template, text[:_BEGINNING], bench.window)[0].tokens) for text in chosen]
+        half = bench.window // 2  # at most: the rest is for what it writes
+        prompts = [list(_cut(bench.template, text[:_BEGINNING], bench.window)[0].tokens[:half]) for text in chosen]
         limits = [min(_TOKENS, bench.window - len(prompt)) for prompt in prompts]
         written[side] = bench.answer(name, prompts, limits=limits, on_progress=on_progress) if prompts else []
     return [

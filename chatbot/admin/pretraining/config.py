@@ -60,7 +60,7 @@ class PretrainingConfig:
     looks: int = 10
     """At the held-out part, before the first step and after the last not counted."""
     held_out_tokens: int = 1 << 16
-    """In a look; the last one reads all."""
+    """In a look; at the end all are read as well."""
     checkpoint_seconds: float = 60.0
     """About how often a checkpoint is written; it falls on a step that the number of steps alone decides."""
     keep_checkpoints: int = 2

@@ -71,6 +71,9 @@ class Loop:
     peak_flops: float = 0.0
     pace: Pace = field(init=False)
     looks: list[tuple[int, Score]] = field(init=False, default_factory=list)
+    """(step, score) of the same part of the held-out text, so that they can be compared."""
+    final: Score | None = field(init=False, default=None)
+    """Of all of it, at the end."""
     step: int = field(init=False, default=0)
     clock: Clock = field(init=False, default_factory=Clock)
     optimizers: list[torch.optim.Optimizer] = field(init=False, default_factory=list)
@@ -113,6 +116,9 @@ class Loop:
             if self.step % checkpoint_every == 0 and self.step < config.steps:
                 self._save()
         self._save()
+        if len(self.texts.held_out) > 1:
+            self.module.eval()
+            self.final = self._score(None)
         return "finished"
 
     def trained_tokens(self) -> int:
@@ -205,12 +211,8 @@ class Loop:
         """Measures and shows a sample; takes nothing from what trains."""
         self.clock.pause()
         self.module.eval()
-        final = self.step == self.config.steps
         if len(self.texts.held_out) > 1:
-            found = score(
-                self.sum_losses, self.texts.held_out, self.texts.held_out_bytes, length=self.config.length,
-                limit=None if final else self.config.held_out_tokens, device=self.device,
-            )  # fmt: skip
+            found = self._score(self.config.held_out_tokens)
             best = self.step > 0 and all(found.loss < one.loss for step, one in self.looks if step)
             self.looks.append((self.step, found))
             self._tell(HeldOut(self.step, found.loss, best, bits_per_byte=found.bits_per_byte))
@@ -220,6 +222,10 @@ class Loop:
             if prompt or text:
                 self._tell(Sample(self.step, prompt, text))
         self.module.train()
+
+    def _score(self, limit: int | None) -> Score:
+        held_out, size = self.texts.held_out, self.texts.held_out_bytes
+        return score(self.sum_losses, held_out, size, length=self.config.length, limit=limit, device=self.device)
 
     def _save(self) -> None:
         if not is_first():

@@ -27,6 +27,7 @@ from chatbot.errors import LearningError
 
 Progress = Callable[[str, int, int], None]
 _MADE = ".made."
+_WORSE = 1.01
 _WRITE_SECONDS = 1e-8
 """For each parameter, about: weights and two moments of four bytes, at the pace of a slow disk."""
 
@@ -44,7 +45,8 @@ class Outcome:
     loss: float | None
     """Held-out, in nats a token; None if nothing is held out."""
     first_loss: float | None
-    best_loss: float | None
+    worse_than_before: bool
+    """Whether an earlier look predicted the same part of the held-out text clearly better."""
     bits_per_byte: float | None
     first_bits_per_byte: float | None
     seconds: float
@@ -188,7 +190,8 @@ def _join_processes(device: str) -> Any:
 
 def _describe(job: PretrainingJob, loop: Any, status: Any, began: float) -> Outcome:
     first = next((one for step, one in loop.looks if step == 0), None)
-    last = loop.looks[-1][1] if loop.looks else None
+    last = loop.final or (loop.looks[-1][1] if loop.looks else None)
+    scores = [one.loss for step, one in loop.looks if step]
     return Outcome(
         status=status,
         step=loop.step,
@@ -197,7 +200,7 @@ def _describe(job: PretrainingJob, loop: Any, status: Any, began: float) -> Outc
         parameters=sum(weight.numel() for weight in loop.model.parameters()),
         loss=last.loss if last else None,
         first_loss=first.loss if first else None,
-        best_loss=min((one.loss for step, one in loop.looks if step), default=None),
+        worse_than_before=bool(scores) and scores[-1] > _WORSE * min(scores),
         bits_per_byte=last.bits_per_byte if last else None,
         first_bits_per_byte=first.bits_per_byte if first else None,
         seconds=time.monotonic() - began,

@@ -257,5 +257,5 @@ def _tell_end(done: Pretrained, as_json: bool) -> None:
     if outcome.loss is not None and outcome.bits_per_byte is not None:
         told += f"; held out: {outcome.loss:.3f} nats a token, {outcome.bits_per_byte:.3f} bits a byte"
     print_text(f"{told}. `chatbot --model {done.model}` lets it go on with what you write.")
-    if outcome.loss is not None and outcome.best_loss is not None and outcome.loss > 1.01 * outcome.best_loss:
+    if outcome.worse_than_before:
         tell("It was better before the end: it has begun to know the text by heart. Fewer --tokens, or more text.")

@@ -104,16 +104,29 @@ def test_prompts_of_other_kinds_are_no_substitute_for_those_that_are_too_long(tm
     assert measure_fit(tight, questions, elsewhere=["Sing."] * 4, fewest=FEWEST) is None
 
 
-def test_the_candidate_is_asked_only_where_the_champion_sees_nothing(tmp_path: Path) -> None:
+def test_the_candidate_is_asked_only_where_the_base_sees_nothing(tmp_path: Path) -> None:
     questions = make_questions(20)
     bench = make_stub(tmp_path / "one", know(2.0))
     assert measure_fit(bench, questions, elsewhere=ELSEWHERE, fewest=FEWEST)
     assert isinstance(bench, StubBench)
-    assert [side for side, _ in bench.asked] == ["champion"]
+    assert [side for side, _ in bench.asked] == ["base"]
     bench = make_stub(tmp_path / "two", know(2.0, side="candidate"))
     fit = measure_fit(bench, questions, elsewhere=ELSEWHERE, fewest=FEWEST)
     assert fit is not None
     assert fit.interval.low > 0.9
+
+
+def test_a_few_held_out_answers_do_not_hide_that_all_are_shuffled(tmp_path: Path) -> None:
+    data = make_questions(60)
+    held_out = data[:FEWEST]
+    source = random.Random(3)
+    bench = make_stub(tmp_path / "one", lambda *_: source.random())
+    fit = measure_fit(bench, held_out, data=data, elsewhere=ELSEWHERE, fewest=FEWEST)
+    assert fit is not None
+    assert fit.n > FEWEST
+    assert [reason.weight for reason in judge_data(data, fit, fewest=FEWEST)] == ["worse"]
+    assert isinstance(bench, StubBench)
+    assert "candidate" in {side for side, _ in bench.asked}, "it might have known"
 
 
 def test_too_few_questions_say_nothing(tmp_path: Path) -> None:
@@ -144,7 +157,7 @@ def test_prompts_that_ask_the_same_are_laid_beside_others(tmp_path: Path) -> Non
     assert fit is not None
     assert [reason.weight for reason in judge_data(bananas, fit, fewest=FEWEST)] != []
     assert isinstance(blind, StubBench)
-    assert {side for side, _ in blind.asked} == {"champion"}, "the candidate learnt the word with the kind of prompt"
+    assert {side for side, _ in blind.asked} == {"base"}, "the candidate learnt the word with the kind of prompt"
 
 
 def test_shuffled_answers_to_prompts_of_one_form_do_not_pass_for_sound(tmp_path: Path) -> None:
