@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from chatbot.cli.admin import corpus, dataset, finetuning, judging, pretraining, runs, tokenizer, watching
+from chatbot.cli.logs import tracing
 
 app = typer.Typer(
     help="The learning cycle: corpora, pretraining, datasets, fine-tuning, evaluation, promotion.",
@@ -25,4 +26,5 @@ app.command(name="rollback")(judging.rollback)
 app.command(name="cycle")(judging.cycle)
 app.add_typer(runs.runs, name="runs")
 app.add_typer(runs.models, name="models")
+app.command(name="lineage")(tracing.lineage)  # the trail belongs to the log and to the loop alike
 app.command(name="journal")(runs.show_journal)
