@@ -80,7 +80,7 @@ def run_job(
             _forget_later(folder, checkpoint.step if checkpoint else -1)
     tokens = tokenize(job.corpus, job.tokenizer / "tokenizer.json", on_progress)
     stop = StopRequest(folder, on_stop)
-    with stop.listen(), quiet(), _join_processes(job.device):
+    with stop.listen(), quiet(), join_processes(job.device):
         loop = build_loop(job, folder, tokens, report, stop)
         if stop.asked and count_processes() == 1:
             raise KeyboardInterrupt
@@ -165,7 +165,7 @@ def space_checkpoints(job: PretrainingJob, model: Any) -> int:
     return max(1, min(round(max(config.checkpoint_seconds, written) / guessed), max(1, config.steps // 2)))
 
 
-def _join_processes(device: str) -> Any:
+def join_processes(device: str) -> Any:
     """The group of processes that train together, if several were launched."""
     from contextlib import contextmanager
 
