@@ -166,7 +166,8 @@ def _take_in(
             chosen = choose_name(store, library, name)
             if job.config.lora_rank:
                 assert job.base is not None
-                model = install_adapter(library, chosen, place, base=job.base, source=source)
+                answers = job.base.manifest.answers
+                model = install_adapter(library, chosen, place, base=job.base, source=source, answers=answers)
             else:
                 model = install_model(
                     library, chosen, lambda folder: _fill(job, place, folder, source), SilentReporter()

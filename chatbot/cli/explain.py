@@ -80,7 +80,7 @@ def explain(
     name = model or read_champion(settings, home) or settings.model
     library = ModelLibrary(home.models)
     folder = library.find(name)
-    template = folder.load_template()
+    template = folder.load_template(answering=True)
     reader = TokenReader(template.tokenizer)
     ids = encode(folder, template, content, chat=chat)
     places = token or []

@@ -9,6 +9,7 @@ import typer
 
 from chatbot.cli.progress import report_progress
 from chatbot.config import DEFAULT_MODEL
+from chatbot.errors import InvalidInput
 from chatbot.text import printable, printable_line
 
 if TYPE_CHECKING:
@@ -160,9 +161,12 @@ def show(
 def remove(
     name: _Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also a model that adapters need.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also one that adapters need, that answers or that a rollback goes back to.")
+    ] = False,
 ) -> None:
-    """Deletes a model from this disk. One that adapters were trained on stays, unless --force says otherwise.
+    """Deletes a model from this disk. One that is needed stays, unless --force says otherwise: by adapters that were
+    trained on it, by the chats that it answers, by a rollback.
 
     Examples:
 
@@ -177,6 +181,11 @@ def remove(
     path = library.folder / check_name(name)
     if not force:
         library.check_needless(name)
+        if alias := _find_alias(name):
+            raise InvalidInput(
+                f"{name} is the {alias}.",
+                hint="`chatbot admin rollback` lets another answer; or use --force.",
+            )
     if path.is_dir() and not yes:
         typer.confirm(f"Delete {name} ({_format_size(measure_folder(path))})?", abort=True)
     library.remove(name, force=force)
@@ -185,7 +194,10 @@ def remove(
 
 @app.command()
 def export(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An adapter of `chatbot models list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="An adapter of `chatbot models list`, or champion, candidate, previous."),
+    ],
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to make.")],
     merged: Annotated[bool, typer.Option("--merged", help="Base and adapter as one model.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an older export.")] = False,
@@ -210,6 +222,8 @@ def export(
     from chatbot.models.exporting import export_adapter
 
     library = _open_library()
+    if name in {"champion", "previous", "candidate"}:
+        name = _read_aliases().get(name, name)
     with report_progress() as reporter:
         made = export_adapter(library, name, Path(folder), merged=merged, force=force, reporter=reporter)
     if as_json:
@@ -225,6 +239,25 @@ def export(
             f"{near.lost:.1%} of what the adapter changes is lost; the most probable token is the same at "
             f"{near.same_choice:.1%} of {near.tokens} places."
         )
+
+
+def _read_aliases() -> dict[str, str]:
+    """The names of the models that answer and answered before, by alias, as far as a database can tell."""
+    from chatbot.config import find_home, load_settings
+    from chatbot.errors import StoreError
+    from chatbot.store.database import Store
+
+    home = find_home()
+    try:
+        with Store.open(home.database_url(load_settings(home))) as store:
+            return store.aliases.all()
+    except StoreError:
+        return {}
+
+
+def _find_alias(name: str) -> str:
+    """Whether a model is the champion or the previous one, by that word."""
+    return next((alias for alias, model in _read_aliases().items() if model == name and alias != "candidate"), "")
 
 
 def _open_library() -> ModelLibrary:

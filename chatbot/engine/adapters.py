@@ -62,7 +62,7 @@ def attach_adapter(base: LoadedModel, folder: ModelFolder) -> LoadedModel:
     pairs = read_adapter_weights(folder.path, config)
     device = base.decoder.device
     # A base that was taught no chat answers in another format than what an adapter makes of it.
-    template = folder.load_template() if folder.foundation.manifest.answers == "text" else base.template
+    template = folder.load_template(answering=True) if folder.foundation.manifest.answers == "text" else base.template
     try:
         module = share_module(base.decoder.module)
         _insert(module, pairs, config, folder, device)

@@ -68,13 +68,16 @@ def read_stamp(path: Path) -> Stamp:
 
 
 def count_threads(asked: int) -> int:
-    """Compute threads: as asked, else one for each physical core that this process may use."""
+    """Compute threads: as asked, else one for each physical core that this process may use, and no more than
+    OMP_NUM_THREADS says."""
     if asked:
         return asked
     import psutil  # type: ignore[import-untyped]  # it ships no types
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+    wanted = os.environ.get("OMP_NUM_THREADS", "")  # who shares a machine says so by it
+    limit = int(wanted) if wanted.isdecimal() and int(wanted) else allowed
+    return max(1, min(allowed, limit, psutil.cpu_count(logical=False) or allowed))
 
 
 def choose_device(settings: EngineSettings) -> tuple[torch.device, torch.dtype]:

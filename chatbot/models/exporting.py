@@ -100,25 +100,28 @@ def _check_target(library: ModelLibrary, target: Path, force: bool) -> None:
     if not force:
         raise InvalidInput(f"{target} exists already.", hint="Choose another folder, or replace it with --force.")
     inside = list(target.iterdir())
-    if inside and (not _is_export(target) or any(not path.is_file() or path.is_symlink() for path in inside)):
+    known = _list_export(target)
+    if inside and any(path.name not in known or not path.is_file() or path.is_symlink() for path in inside):
         raise InvalidInput(
             f"{target} holds other things than an export, and is not replaced.",
             hint="Choose another folder, or delete this one yourself.",
         )
 
 
-def _is_export(folder: Path) -> bool:
-    """Whether an export wrote it: the files of any other model look the same."""
+def _list_export(folder: Path) -> set[str]:
+    """The names of the files that an export wrote into `folder`: those of any other model look the same."""
     try:
         told = json.loads((folder / _MARK).read_bytes())
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(told, dict) and told.get("exported_by") == "chatbot"
+        return set()
+    names = told.get("files") if isinstance(told, dict) and told.get("exported_by") == "chatbot" else None
+    return {_MARK, *map(str, names)} if isinstance(names, list) else set()
 
 
 def _write_mark(folder: ModelFolder, base: ModelFolder, place: Path) -> None:
-    told = {"exported_by": "chatbot", "model": folder.name, "sha256": folder.sha256}
+    told: dict[str, Any] = {"exported_by": "chatbot", "model": folder.name, "sha256": folder.sha256}
     told |= {"base": base.name, "base_sha256": base.sha256}
+    told["files"] = sorted(path.name for path in place.iterdir())
     write_file(place / _MARK, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -80,12 +80,19 @@ def install_model(library: ModelLibrary, name: str, fill: Callable[[Path], Origi
 
 
 def install_adapter(
-    library: ModelLibrary, name: str, folder: Path, *, base: ModelFolder, source: str, created: str = ""
+    library: ModelLibrary,
+    name: str,
+    folder: Path,
+    *,
+    base: ModelFolder,
+    source: str,
+    created: str = "",
+    answers: Literal["chat", "text"] = "chat",
 ) -> ModelFolder:
     """Takes in the adapter that peft saved in `folder`, trained on `base`. The caller holds the lock.
 
-    `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source` and
-    `created` are as in `write_adapter`. Raises InvalidInput if the name is taken, ModelDamaged, ModelRefused,
+    `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source`,
+    `created` and `answers` are as in `write_adapter`. Raises InvalidInput if the name is taken, ModelDamaged, ModelRefused,
     ModelNotFound, ModelError.
     """
     check_name(name)
@@ -96,7 +103,9 @@ def install_adapter(
         library.check_base(name, place, manifest)
 
     with explain_disk(library.folder):
-        write_adapter(library.folder / name, folder, base=base, source=source, created=created, check=check)
+        write_adapter(
+            library.folder / name, folder, base=base, source=source, created=created, answers=answers, check=check
+        )
     return library.find(name)
 
 
@@ -107,12 +116,14 @@ def write_adapter(
     base: ModelFolder,
     source: str,
     created: str = "",
+    answers: Literal["chat", "text"] = "chat",
     check: Callable[[Path, Manifest], None] = lambda _, __: None,
 ) -> Manifest:
     """Makes the folder `target` of the adapter that peft saved in `folder`, whole or not at all; nothing but its two
     files is copied. Anywhere on the disk: `install_adapter` does it in the library.
 
-    `source` is such as run:<id>; `created` is now unless it is given. `check` sees all but the name before it counts.
+    `source` is such as run:<id>; `created` is now unless it is given. `answers` is chat whatever
+    the base does, since teaching it that is what most adapters are for. `check` sees all but the name before it counts.
     Raises ModelDamaged, ModelRefused, OSError; FileExistsError if `target` is there.
     """
     if base.base is not None:
@@ -127,7 +138,7 @@ def write_adapter(
             "kind": "adapter",
             "source": source,
             "revision": "",
-            "answers": "chat",  # whatever its base does: teaching it that is what adapters are for
+            "answers": answers,
             "base": base.name,
             "base_sha256": base.sha256,
             "tokenizer_sha256": next(

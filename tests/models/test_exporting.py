@@ -135,6 +135,10 @@ def test_nothing_of_others_is_overwritten(library: ModelLibrary, tmp_path: Path)
     assert (out / "model.safetensors").is_file()
     export_adapter(library, "float32-1", out, force=True)
     assert not (out / "model.safetensors").exists()
+    (out / "mine.txt").write_text("kept")
+    with pytest.raises(InvalidInput, match="other things"):
+        export_adapter(library, "float32-1", out, force=True)
+    (out / "mine.txt").unlink()
     (out / "letters").mkdir()
     with pytest.raises(InvalidInput, match="other things"):
         export_adapter(library, "float32-1", out, force=True)

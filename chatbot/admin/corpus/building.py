@@ -163,7 +163,7 @@ class _Builder:
                 draft.conversation,
                 draft.messages,
             )
-            rows.add(to, document, draft.origin or draft.source, key, (number, part.number))
+            rows.add(to, document, draft.origin or draft.source, key, (number, part.number), pinned=bool(splits))
 
     def _list_parts(self, sieve: Sieve, draft: Draft) -> Iterator[tuple[Split | None, Part]]:
         """The parts, with their split where the place in the document decides."""

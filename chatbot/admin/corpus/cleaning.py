@@ -15,6 +15,7 @@ _MARK = r"^\*{3} ?%s OF (?:THE|THIS) PROJECT GUTENBERG[^\n]*\n?"
 _START = re.compile(_MARK % "START", re.MULTILINE)
 _END = re.compile(_MARK % "END", re.MULTILINE)
 _HEAD = 1 << 16  # characters in which a beginning is looked for
+_MOST_MARK = 200  # characters; the words that make a line a mark are fewer
 _BLANKS = re.compile(r"\n{4,}")
 
 # Controls, and what only steers how a text is shown: soft hyphens, byte order marks, halves of surrogate pairs.
@@ -49,13 +50,27 @@ def strip_gutenberg(pieces: Iterable[str], on_found: Callable[[], object]) -> It
         yield from rest
         return
     on_found()
-    held = held[start.end() :]
-    for piece in chain(rest, [""]):
+    rest = chain([held[start.end() :]], rest)
+    held = ""
+    inside = False  # a line whose beginning is passed on already, so no mark begins where the next piece does
+    for piece in rest:
+        if inside:
+            done = piece.find("\n") + 1 or len(piece)
+            yield piece[:done]
+            inside = not piece[:done].endswith("\n")
+            piece = piece[done:]  # noqa: PLW2901  # what is left begins a line
+        held += piece
         if end := _END.search(held):
             yield held[: end.start()]
             return
-        whole = held.rfind("\n") + 1  # a mark may be cut off by the end of a piece
+        whole = held.rfind("\n") + 1
+        if whole < len(held) and not _may_become_mark(held[whole:]):
+            whole, inside = len(held), True
         yield held[:whole]
-        held = held[whole:] + piece
-    end = _END.search(held)
-    yield held[: end.start()] if end else held
+        held = held[whole:]
+    yield held
+
+
+def _may_become_mark(line: str) -> bool:
+    """Whether a line that is cut off by the end of a piece may go on as a mark; all others are not waited for."""
+    return len(line) < _MOST_MARK and (line.startswith("***") or "***".startswith(line))

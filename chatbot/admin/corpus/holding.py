@@ -41,6 +41,7 @@ class Holding:
     _nearest: dict[Split, tuple[float, str]] = field(default_factory=dict)
     _rows: dict[Split, list[int]] = field(default_factory=dict)
     _keys: dict[Split, int] = field(default_factory=dict)
+    """About how many units there are; told apart are only none, one and more."""
 
     def place(self, key: str) -> Split:
         return "validation" if hash_place(key) < self.holdout else "train"
@@ -56,6 +57,10 @@ class Holding:
             self._nearest[split], self._rows[split] = nearness, []
         if nearness == self._nearest[split]:
             self._rows[split].append(row)
+
+    def note_pinned(self, split: Split) -> None:
+        """`split` has a row that stays where it is: it cannot be left empty by moving others."""
+        self._keys[split] = self._keys.get(split, 0) + 1
 
     def choose_moved(self, split: Split) -> frozenset[int]:
         """The rows of `split` that go to the other one, which is empty; none if that would empty this one."""

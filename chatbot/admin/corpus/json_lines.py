@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from chatbot.admin.corpus.drafts import Draft, Intake
+from chatbot.admin.corpus.languages import shorten_code
 from chatbot.admin.corpus.licences import shorten
 from chatbot.admin.corpus.request import CorpusRequest
 from chatbot.errors import InvalidInput
@@ -59,7 +60,7 @@ def _make(row: dict[str, Any], text: str, name: str, number: int) -> Draft:
         own or f"{name}:{number}",
         text,
         licence=shorten(_take(row, "licence") or _take(row, "license")),
-        language=_take(row, "language")[:20],
+        language=shorten_code(_take(row, "language")),
         origin=own or name,
     )
 

@@ -10,6 +10,7 @@ from chatbot.admin.datasets.statistics import find_language as find_script
 _DECIDED = frozenset({"zh", "ja", "ko", "th", "he", "el", "other"})
 _MOST = 1000  # characters looked at
 _FEWEST = 20  # letters; fewer words than these have are in several languages
+_CODE = re.compile(r"[a-z]{2,3}")
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -22,6 +23,12 @@ def find_language(text: str) -> str:
     if script in _DECIDED or len(_LETTERS.findall(sample)) < _FEWEST:
         return script
     return str(_classify(sample))
+
+
+def shorten_code(told: str) -> str:
+    """The language of what a file says: `en` of EN and en-US; empty, so that it is found out, of what is no code."""
+    code = re.split("[-_]", told, maxsplit=1)[0].lower()
+    return code if _CODE.fullmatch(code) and code != "und" else ""
 
 
 def _classify(sample: str) -> Any:

@@ -46,13 +46,18 @@ class Rows:
     def place(self, key: str) -> Split:
         return self._holding.place(key)
 
-    def add(self, split: Split, document: Document, origin: str, key: str, place: tuple[int, int]) -> None:
-        """`key` is the unit's; `place` the number of the document in the corpus and of the part in the document. Raises
-        OSError."""
+    def add(
+        self, split: Split, document: Document, origin: str, key: str, place: tuple[int, int], *, pinned: bool = False
+    ) -> None:
+        """`key` is the unit's; `place` the number of the document in the corpus and of the part in the document. What
+        is `pinned` stays in its split even if the other is empty. Raises OSError."""
         number, part = place
         writer = self._writers[split]
         continues = self._before.get(split) == (number, part - 1)
-        self._holding.note(split, key, writer.rows)
+        if pinned:
+            self._holding.note_pinned(split)
+        else:
+            self._holding.note(split, key, writer.rows)
         writer.write(replace(document, continues=continues))
         self._before[split] = place
         self._characters[split] += len(document.text)

@@ -68,7 +68,7 @@ class BuildRequest:
             raise InvalidInput(f"The share of replay is between 0 and {_MOST_REPLAY}.")
         if self.replay and self.kind != "sft" and self.replay_file is None:
             raise InvalidInput(f"There are no general rows of the kind {self.kind}.", hint="Give a file of them.")
-        if self.near <= 0 or self.cap < 0 or self.max_tokens < 0:
+        if not self.near > 0 or self.cap < 0 or self.max_tokens < 0:
             raise InvalidInput("A similarity, a cap and a length are positive.")
         if self.log is None and not self.files:
             raise InvalidInput("There is nothing to build from.", hint="Take the log, or give files.")

@@ -85,7 +85,7 @@ def pair(store: Store, home: Home, candidate: str, *, against: str, limits: Limi
     library = ModelLibrary(home.models)
     own, other = library.find_verified(candidate), library.find_verified(against)
     if candidate == against:
-        raise PromotionRefused(f"{candidate} is what answers now, so there is nothing to compare it with.")
+        raise PromotionRefused(f"{candidate} is to be compared with itself: it answers already, or --against names it.")
     for what, first, second in (
         ("base model", own.foundation.sha256, other.foundation.sha256),
         ("chat template", own.template_sha, other.template_sha),

@@ -68,7 +68,7 @@ def pair_reading(store: Store, home: Home, candidate: str, run: Run, *, against:
     library = ModelLibrary(home.models)
     folders = {CANDIDATE: library.find_verified(candidate), CHAMPION: library.find_verified(against)}
     if candidate == against:
-        raise PromotionRefused(f"{candidate} is what answers now, so there is nothing to compare it with.")
+        raise PromotionRefused(f"{candidate} is to be compared with itself: it answers already, or --against names it.")
     title = run.datasets[0] if run.datasets else ""
     _, corpus = open_corpus(store, home, title)
     texts: list[str] = []

@@ -97,11 +97,15 @@ def load_subject(library: ModelLibrary, name: str, settings: EngineSettings) -> 
 
 
 def encode(folder: ModelFolder, template: ChatTemplate, text: str, *, chat: bool = False) -> list[int]:
-    """The ids of `text` as it stands, or of a conversation that begins with it. Raises InvalidInput if there is nothing
-    to read, or too much."""
+    """The ids of `text` as it stands, or of a conversation that begins with it; of a model that goes on with text, what
+    it reads when it is asked, the beginning of a document with it. Raises InvalidInput if there is nothing to read, or
+    too much."""
     if not text:
         raise InvalidInput("There is no text to explain.", hint='Give one: chatbot explain "The sky is".')
-    ids = template.encode([ChatMessage("user", text)]) if chat else list(template.tokenizer.encode(text).ids)
+    if chat or template.completes:
+        ids = template.encode([ChatMessage("user", text)])
+    else:
+        ids = list(template.tokenizer.encode(text).ids)
     most = min(MOST_TOKENS, folder.context or MOST_TOKENS)
     if len(ids) > most:
         raise InvalidInput(

@@ -37,8 +37,8 @@ def finetune(
         bool, typer.Option("--plan", help="Only tell what it would take: rows, steps, memory, time.")
     ] = False,
     resume: Annotated[
-        str, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
-    ] = "",
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
+    ] = None,
     rank: Annotated[int, typer.Option("--rank", min=1, max=1024, help="Of the adapter.")] = 16,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0.0, metavar="RATE", help="0 is by method and size of the model.")
@@ -92,7 +92,7 @@ def finetune(
 
     let_threads_sleep()
     given = _find_given(context)
-    if resume and (refused := given - {"--resume", "--json"}):
+    if resume is not None and (refused := given - {"--resume", "--json"}):
         raise InvalidInput(
             f"A run goes on as it began: {', '.join(sorted(refused))} cannot be given with --resume.",
             hint="Leave that out, or start a new run without --resume.",
@@ -103,7 +103,7 @@ def finetune(
         join(find_home())
         return
     with open_log() as log:
-        if resume:
+        if resume is not None:  # an empty one too: a variable of a script that was never set must not train anew
             _tell_end(_resume(log, name, resume), as_json)
             return
         lesson = choose_lesson(log.store, log.home, name, start=start)

@@ -233,9 +233,10 @@ def _check_writable(path: Path | None) -> None:
     """Raises InvalidInput before the work rather than after it."""
     if path is None:
         return
-    place = next((one for one in (path, *path.absolute().parents) if one.exists()), path)
     wrong = "is a folder" if path.is_dir() else ""
-    if not wrong and (not (place.is_dir() or place == path) or not os.access(place, os.W_OK)):
+    if not wrong and path.exists() and not path.is_file():
+        wrong = "is no file"  # a device would be replaced by one
+    elif not wrong and (not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
         wrong = "cannot be written"
     if wrong:
         raise InvalidInput(f"{path} {wrong}.", hint="Name a file in a folder that you may write to.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,7 @@ from chatbot.cli.logs.times import show_time
 from chatbot.text import printable_line
 
 if TYPE_CHECKING:
+    from chatbot.config import Home
     from chatbot.store.model_versions import ModelVersion
     from chatbot.store.runs import Run
 
@@ -110,8 +113,17 @@ def list_models(as_json: AsJson = False) -> None:
     with open_log() as log:
         found = log.store.model_versions.list()
         aliases, stale = _invert(log.store.aliases.all()), log.store.lineage.stale()
+        faults = _find_faults(log.home, found)
     if as_json:
-        told = [{**_plain(one), "aliases": aliases.get(one.name, []), "stale": stale.get(one.id, ())} for one in found]
+        told = [
+            {
+                **_plain(one),
+                "aliases": aliases.get(one.name, []),
+                "stale": stale.get(one.id, ()),
+                "fault": faults.get(one.name, ""),
+            }
+            for one in found
+        ]
         print_json(told)
         return
     if not found:
@@ -121,7 +133,7 @@ def list_models(as_json: AsJson = False) -> None:
         [
             one.name,
             one.kind,
-            ", ".join([*aliases.get(one.name, []), *(["stale"] if one.id in stale else [])]) or "–",
+            ", ".join([*aliases.get(one.name, []), *_mark(one, stale, faults)]) or "–",
             show_time(one.created),
             one.sha256[:12],
         ]
@@ -130,6 +142,8 @@ def list_models(as_json: AsJson = False) -> None:
     print_text("\n".join(lay_out(["MODEL", "KIND", "ALIAS", "MADE", "SHA256"], rows, flexible=0)))
     if any(one.id in stale for one in found):
         print_text("Stale: it learnt what was since forgotten. `chatbot admin models show MODEL` tells where.")
+    for name, fault in faults.items():
+        print_text(printable_line(f"{name}: {fault}", 300))
 
 
 @models.command(name="show")
@@ -150,8 +164,9 @@ def show_model(
         aliases = _invert(log.store.aliases.all()).get(found.name, [])
         gate = read_gate(log.store, log.home, log.settings, found.name)
         stale = log.store.lineage.stale().get(found.id, ())
+        fault = _find_faults(log.home, [found]).get(found.name, "")
         if as_json:
-            print_json({**_plain(found), "aliases": aliases, "gate": gate, "stale": stale})
+            print_json({**_plain(found), "aliases": aliases, "gate": gate, "stale": stale, "fault": fault})
             return
     lines = {
         "Model": found.name + (f" ({', '.join(aliases)})" if aliases else ""),
@@ -165,6 +180,8 @@ def show_model(
         "Tokenizer": found.tokenizer_sha,
         "Gate": " ".join(gate.reasons) if gate else "not compared with what answers now",
     }
+    if fault:
+        lines["Damaged"] = fault
     if stale:
         lines["Stale"] = f"it learnt what was since forgotten, in {', '.join(stale)}; train it anew"
     print_text(
@@ -193,6 +210,27 @@ def show_journal(limit: Limit = 20, as_json: AsJson = False) -> None:
         for one in found
     ]
     print_text("\n".join(lay_out(["WHEN", "ALIAS", "FROM", "TO", "WHO", "WHY"], rows, flexible=5)))
+
+
+def _find_faults(home: Home, versions: Sequence[ModelVersion]) -> dict[str, str]:
+    """Of models that are no longer whole on this disk, what is wrong, by name; their bytes are not read. Those of other
+    servers, or of an import, never were here."""
+    from chatbot.errors import ModelError
+    from chatbot.models.library import ModelLibrary
+
+    library, faults = ModelLibrary(home.models), {}
+    for one in versions:
+        if Path(one.path).parent != home.models:
+            continue
+        try:
+            library.find(one.name)
+        except ModelError as error:
+            faults[one.name] = error.message
+    return faults
+
+
+def _mark(one: ModelVersion, stale: Mapping[str, object], faults: Mapping[str, str]) -> list[str]:
+    return [*(["stale"] if one.id in stale else []), *(["damaged"] if one.name in faults else [])]
 
 
 def _plain(one: Run | ModelVersion) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def test_from_a_file_to_a_rollback(
     assert "me/1" in run("runs", "list").out
     assert "candidate" in run("models", "list").out
     assert run("models", "show", "candidate", "--json").json["gate"] is None
+    assert run("finetune", "me", "--resume", "").code == 5, "a variable that was never set trains nothing anew"
     again = run("finetune", "me", "--resume", trained["run"])
     assert again.code == 9
     assert "is complete" in again.err
@@ -86,9 +87,14 @@ def test_from_a_file_to_a_rollback(
     journal = run("journal", "--json").json
     assert {one["reason"] for one in journal if one["alias"] == "champion"} == {"forced: a test"}
     monkeypatch.delenv("CHATBOT_ENGINE_URL")  # a remote server's models are not for this doctor
+    kept = CliRunner().invoke(app, ["models", "remove", "me-1", "--yes"])
+    assert isinstance(kept.exception, ChatbotError)
+    assert "me-1 is the champion" in str(kept.exception)
+    assert (home.models / "me-1").is_dir()
     weights = home.models / "me-1" / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert run("models", "show", "me-1", "--json").json["fault"] == "", "the size is right, and bytes are not read"
     found = CliRunner().invoke(app, ["doctor", "--json"])
     assert found.exit_code == 1
     (told,) = [one for one in json.loads(found.stdout) if one["name"] == "model"]

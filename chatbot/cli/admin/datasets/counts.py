@@ -34,7 +34,12 @@ def describe_counts(counts: Mapping[str, Any]) -> Iterator[str]:
     items, groups, replies = (_read(counts, name) for name in ("items", "groups", "replies"))
     for split in ("train", "validation", "test"):
         told = count_of(_number(items, split), "item")
-        yield f"  {split:<11} {told:>12}  {_number(groups, split):,} groups, {_number(replies, split):,} replies"
+        of = f"{count_of(_number(groups, split), 'group')}, {count_of(_number(replies, split), 'reply', 'replies')}"
+        yield f"  {split:<11} {told:>12}  {of}"
+    if items and not _number(items, "validation") + _number(items, "test"):
+        yield f"  {'beware':<11} nothing is held out, so no evaluation can tell whether a model is better"
+    if items and not _number(items, "train"):
+        yield f"  {'beware':<11} nothing is left to train on"
     if tokens := _read(counts, "tokens"):
         lengths = ", ".join(f"{name} {_number(tokens, name):,}" for name in ("median", "p95", "max", "total"))
         yield f"  {'tokens':<11} {lengths}"
