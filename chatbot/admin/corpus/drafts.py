@@ -37,6 +37,13 @@ def count_in(counts: Counter[str], name: str, number: int = 1) -> None:
     counts[name if name in counts or len(counts) < _MOST_KINDS else _OTHERS] += number
 
 
+def count_out(counts: Any, name: str, number: int) -> dict[str, int]:
+    """The counts of `count_in`, of which anything may have become on the disk, less `number` of a name."""
+    known = {key: value for key, value in counts.items() if isinstance(value, int)} if isinstance(counts, dict) else {}
+    name = name if name in known else _OTHERS
+    return {key: value - number if key == name else value for key, value in known.items() if key != name or value > number}
+
+
 @dataclass
 class Intake:
     """What was read, and what could not be."""

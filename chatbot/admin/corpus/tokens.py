@@ -7,8 +7,10 @@ nothing about what follows. Parts of one long document follow each other without
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +41,11 @@ class _Stream(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text_bytes: int = Field(ge=0)
+    unknown: int = Field(ge=0)
     shards: tuple[int, ...]
     """Tokens of each shard, in order."""
+    sha256: tuple[Sha256, ...]
+    """Of each shard."""
 
 
 class _Index(BaseModel):
@@ -97,6 +102,11 @@ class TokenFolder:
         """Bytes of the documents in UTF-8, which a loss in bits per byte is divided by."""
         return self._index.splits[split].text_bytes
 
+    def unknown(self, split: Split) -> int:
+        """How many of its tokens stand for a character that the vocabulary lacks: which one it was nobody has to
+        predict, although its bytes are counted. 0 of a tokenizer of bytes."""
+        return self._index.splits[split].unknown
+
     def tokens(self, split: Split) -> TokenStream:
         """Raises LearningError if the files have changed."""
         shards = [(_locate(self.path, split, n), count) for n, count in enumerate(self._index.splits[split].shards)]
@@ -113,24 +123,28 @@ def tokenize(corpus: CorpusFolder, tokenizer: Path, on_progress: OnProgress | No
     """The corpus in the tokens of a tokenizer.json: made now, or found if it was made before.
 
     Memory is bounded by some batches of text, whatever the corpus' size. A folder that is begun takes its place only
-    when it is whole. Raises InvalidInput if the file is no tokenizer or has no <|endoftext|>, DatasetDamaged if the
-    corpus is, LearningError if the disk is full or another process does the same for an hour.
+    when it is whole. One whose files have changed is made again, and the name of the step tells which of them has.
+    Raises InvalidInput if the file is no tokenizer or has no <|endoftext|>, DatasetDamaged if the corpus is,
+    LearningError if the disk is full or another process does the same for an hour.
     """
     try:
         digest = hash_file(tokenizer)
     except OSError as error:
         raise InvalidInput(f"{tokenizer} cannot be read: {error.strerror}.") from None
     path = corpus.path / "tokens" / digest[:16]
-    if (found := _find(path, corpus, digest)) is not None:
-        return found
+    index, _ = _find(path, corpus, digest)
+    if index is not None:
+        return TokenFolder(path, index)
     encoder = _Encoder(tokenizer)
     with lock_corpus(corpus.path.parent, _WAIT):
-        if (found := _find(path, corpus, digest)) is not None:  # made while this one waited
-            return found
+        index, changed = _find(path, corpus, digest)
+        if index is not None:  # made while this one waited
+            return TokenFolder(path, index)
+        step = f"tokenizing again, since {changed} has changed" if changed else "tokenizing"
         try:
             _remove_begun(path)
             with new_folder(path, replace=True) as folder:
-                index = _write(corpus, encoder, digest, folder, on_progress or _ignore)
+                index = _write(corpus, encoder, digest, folder, partial(on_progress or _ignore, step))
                 write_file(folder / _INDEX, index.model_dump_json(indent=2))
         except OSError as error:
             raise LearningError(f"{path} cannot be written: {error.strerror}.", hint=_HINT) from None
@@ -153,6 +167,8 @@ class _Encoder:
         if end is None:
             raise InvalidInput(f"{path} has no {END}, which parts documents.", hint="Train one on the corpus.")
         self.end = int(end)
+        unknown = self._tokenizer.token_to_id(getattr(self._tokenizer.model, "unk_token", None) or "")
+        self.unknown: int | None = None if unknown == end else unknown
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
         self.vocabulary = max(max(ids) + 1, self._tokenizer.get_vocab_size(with_added_tokens=True))
 
@@ -164,20 +180,29 @@ class _Encoder:
             yield encoding.ids if document.continues else [self.end, *encoding.ids]
 
 
-def _write(corpus: CorpusFolder, encoder: _Encoder, digest: str, folder: Path, say: OnProgress) -> _Index:
+def _write(
+    corpus: CorpusFolder, encoder: _Encoder, digest: str, folder: Path, say: Callable[[int, int], object]
+) -> _Index:
     dtype: Literal["<u2", "<u4"] = "<u2" if encoder.vocabulary <= _SMALL else "<u4"
     total = sum(file.text_bytes for file in corpus.manifest.files.values())
     done = 0
     splits: dict[Split, _Stream] = {}
     for split in SPLITS:
         writer = _ShardWriter(folder, split)
+        unknown = 0
         with writer:
             for batch in _batch(corpus.read(split)):
                 for ids in encoder.encode(batch):
+                    unknown += 0 if encoder.unknown is None else ids.count(encoder.unknown)
                     writer.write(np.array(ids, dtype))
                 done += sum(len(document.text.encode()) for document in batch)
-                say("tokenizing", done, total)
-        splits[split] = _Stream(text_bytes=corpus.manifest.files[split].text_bytes, shards=tuple(writer.counts))
+                say(done, total)
+        splits[split] = _Stream(
+            text_bytes=corpus.manifest.files[split].text_bytes,
+            unknown=unknown,
+            shards=tuple(writer.counts),
+            sha256=tuple(digest.hexdigest() for digest in writer.digests),
+        )
     return _Index(
         corpus_sha256=corpus.manifest.sha256,
         tokenizer_sha256=digest,
@@ -192,6 +217,7 @@ class _ShardWriter:
 
     def __init__(self, folder: Path, split: Split) -> None:
         self.counts: list[int] = []
+        self.digests: list[hashlib._Hash] = []
         self._folder, self._split = folder, split
         self._file: Any = None
 
@@ -208,8 +234,11 @@ class _ShardWriter:
                 self.__exit__()
                 self._file = _locate(self._folder, self._split, len(self.counts)).open("xb")
                 self.counts.append(0)
+                self.digests.append(hashlib.sha256())
             piece, tokens = np.split(tokens, [SHARD - self.counts[-1]])
-            self._file.write(piece.tobytes())
+            data = piece.tobytes()
+            self._file.write(data)
+            self.digests[-1].update(data)
             self.counts[-1] += len(piece)
 
 
@@ -226,20 +255,28 @@ def _batch(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _find(path: Path, corpus: CorpusFolder, digest: str) -> TokenFolder | None:
-    """The folder that was made before, if it is of this corpus and whole."""
+def _find(path: Path, corpus: CorpusFolder, digest: str) -> tuple[_Index | None, str]:
+    """The index of what was made before, if it is of this corpus and whole; else the file that has changed, if it is
+    of this corpus. The files are hashed: a number that is another one now would be learnt without a word."""
     try:
         index = _Index.model_validate_json((path / _INDEX).read_bytes())
-        size = np.dtype(index.dtype).itemsize
-        whole = set(index.splits) == set(SPLITS) and all(
-            _locate(path, split, number).stat().st_size == count * size
-            for split, stream in index.splits.items()
-            for number, count in enumerate(stream.shards)
-        )
     except (OSError, ValidationError):
-        return None
-    known = (index.corpus_sha256, index.tokenizer_sha256) == (corpus.manifest.sha256, digest)
-    return TokenFolder(path, index) if whole and known else None
+        return None, ""
+    if (index.corpus_sha256, index.tokenizer_sha256) != (corpus.manifest.sha256, digest):
+        return None, ""
+    for split in SPLITS:
+        stream = index.splits.get(split)
+        if stream is None or len(stream.sha256) != len(stream.shards):
+            return None, _INDEX
+        for number, (count, expected) in enumerate(zip(stream.shards, stream.sha256, strict=True)):
+            shard = _locate(path, split, number)
+            try:
+                whole = shard.stat().st_size == count * np.dtype(index.dtype).itemsize and hash_file(shard) == expected
+            except OSError:
+                whole = False
+            if not whole:
+                return None, shard.name
+    return index, ""
 
 
 def _remove_begun(path: Path) -> None:

@@ -63,7 +63,7 @@ class Architecture:
             )
         if self.heads % self.kv_heads:
             raise InvalidInput(f"{self.heads} heads cannot share {self.kv_heads} key and value heads evenly.")
-        if self.rotary_base <= 1:
+        if not 1 < self.rotary_base < float("inf"):
             raise InvalidInput("rotary_base must be more than 1.")
         return self
 

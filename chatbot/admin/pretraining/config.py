@@ -15,7 +15,7 @@ The defaults are meant to be left alone:
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from chatbot.admin.pretraining.architecture import Architecture
 from chatbot.errors import InvalidInput, LearningError
@@ -61,21 +61,28 @@ class PretrainingConfig:
     """At the held-out part, before the first step and after the last not counted."""
     held_out_tokens: int = 1 << 16
     """In a look; at the end all are read as well."""
-    checkpoint_seconds: float = 60.0
-    """About how often a checkpoint is written; it falls on a step that the number of steps alone decides."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints, settled once, so that a resumed run writes them on the same; 0 makes ten."""
     keep_checkpoints: int = 2
     threads: int = 0
 
     def __post_init__(self) -> None:
         """Raises LearningError naming the setting that makes no sense."""
         for name in ("tokens", "length", "rows", "pass_rows", "held_out_tokens", "keep_checkpoints"):
-            if not 1 <= getattr(self, name) < 1 << 50:
-                raise LearningError(f"{name} = {getattr(self, name)} makes no sense for a pretraining.")
-        for name in ("learning_rate", "matrix_rate", "clip"):
-            if not 0 <= getattr(self, name) < 1e6:
-                raise LearningError(f"{name} = {getattr(self, name)} makes no sense for a pretraining.")
+            self._check(name, 1 <= getattr(self, name) < 1 << 50)
+        for name in ("lora_rank", "looks", "threads", "checkpoint_every"):
+            self._check(name, 0 <= getattr(self, name) < 1 << 50)
+        for name in ("learning_rate", "matrix_rate", "clip", "weight_decay"):
+            self._check(name, 0 <= getattr(self, name) < 1e6)
+        self._check("seed", 0 <= self.seed < 1 << 63)
+        self._check("optimizer", self.optimizer in get_args(Optimizer))
+        self._check("dtype", self.dtype in get_args(Dtype))
         if not (0 <= self.warmup < 1 and 0 <= self.floor <= 1):
             raise LearningError("warmup and floor are shares.")
+
+    def _check(self, name: str, fits: bool) -> None:
+        if not fits:
+            raise LearningError(f"{name} = {getattr(self, name)} makes no sense for a pretraining.")
 
     @property
     def steps(self) -> int:

@@ -1,6 +1,6 @@
 """The loop of a pretraining: windows in, steps of the optimizers, looks at what was held out, checkpoints.
 
-It is short because it can be: there is no dropout, and what a step reads follows from its number, so weights, moments
+It is short because it can be: dropout is off, and what a step reads follows from its number, so weights, moments
 and the number of the step are all that a checkpoint has to hold. Each process of several takes its share of every
 step's windows, and the gradients are summed before the step, so that many do what one would.
 """
@@ -26,6 +26,7 @@ from chatbot.admin.training.processes import count_processes, is_first
 from chatbot.admin.training.progress import Clock
 from chatbot.admin.training.state import read_optimizer, write_optimizer
 from chatbot.admin.training.stopping import StopRequest
+from chatbot.admin.training.writing import explain_writing
 from chatbot.errors import LearningError, RunDamaged
 
 WEIGHTS = "weights"
@@ -86,9 +87,15 @@ class Loop:
         self._log = MetricsLog(self.folder)
 
     def run(self, checkpoint: Checkpoint | None, *, checkpoint_every: int) -> str:
-        """Trains from the beginning or from `checkpoint`; returns `finished` or `stopped`. Raises LearningError if the
-        loss is no number, RunDamaged if the checkpoint is another model's."""
+        """Trains from the beginning or from `checkpoint`; returns `finished` or `stopped`. Raises LearningError if a
+        loss is no number, the processes cannot share a step or the disk refuses; RunDamaged if the checkpoint is another
+        model's."""
         config, world = self.config, count_processes()
+        if config.rows % world:
+            raise LearningError(
+                f"{config.rows} windows a step cannot be shared by {world} processes.",
+                hint=f"Launch a number of processes that divides {config.rows}.",
+            )
         self.pace = Pace(config.steps, config.looks, checkpoint_every)
         self.module = NextToken(self.model).to(self.device)
         self.optimizers = make_optimizers(self.model, config)
@@ -98,7 +105,6 @@ class Loop:
         windows = Windows(self.texts.train, length=config.length, rows=config.rows, seed=config.seed)
         share = config.rows // world
         first = share * _rank()
-        self.module.train()
         if checkpoint is None:
             self._look()
         while self.step < config.steps:
@@ -117,7 +123,6 @@ class Loop:
                 self._save()
         self._save()
         if len(self.texts.held_out) > 1:
-            self.module.eval()
             self.final = self._score(None)
         return "finished"
 
@@ -151,11 +156,7 @@ class Loop:
         weights = [weight for weight in self.model.parameters() if weight.grad is not None]
         self.gradient = float(torch.nn.utils.clip_grad_norm_(weights, config.clip or float("inf")))
         mean = float(total) / tokens
-        if not (math.isfinite(mean) and math.isfinite(self.gradient)):
-            raise LearningError(
-                f"The loss is no number at step {self.step + 1:,}: the training went astray.",
-                hint="Start a new run with a lower --learning-rate.",
-            )
+        _check_finite("loss", mean + self.gradient, self.step + 1)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -210,7 +211,6 @@ class Loop:
     def _look(self) -> None:
         """Measures and shows a sample; takes nothing from what trains."""
         self.clock.pause()
-        self.module.eval()
         if len(self.texts.held_out) > 1:
             found = self._score(self.config.held_out_tokens)
             best = self.step > 0 and all(found.loss < one.loss for step, one in self.looks if step)
@@ -221,11 +221,12 @@ class Loop:
                 prompt, text = self.write_sample(self.model, self.step)
             if prompt or text:
                 self._tell(Sample(self.step, prompt, text))
-        self.module.train()
 
     def _score(self, limit: int | None) -> Score:
         held_out, size = self.texts.held_out, self.texts.held_out_bytes
-        return score(self.sum_losses, held_out, size, length=self.config.length, limit=limit, device=self.device)
+        found = score(self.sum_losses, held_out, size, length=self.config.length, limit=limit, device=self.device)
+        _check_finite("held-out loss", found.nats, self.step)
+        return found
 
     def _save(self) -> None:
         if not is_first():
@@ -238,8 +239,9 @@ class Loop:
             moments, settings = read_optimizer(optimizer)
             tensors[f"optimizer{number}"] = moments
             state["optimizers"].append(settings)
-        write_checkpoint(self.folder, self.step, tensors, state, "{}")
-        drop_old_checkpoints(self.folder, self.config.keep_checkpoints)
+        with explain_writing(f"The checkpoint of step {self.step:,}", self.folder):
+            write_checkpoint(self.folder, self.step, tensors, state, "{}")
+            drop_old_checkpoints(self.folder, self.config.keep_checkpoints)
         self._tell(Saved(self.step))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -256,6 +258,14 @@ class Loop:
             self.looks = [(int(step), Score(nats, int(tokens), size)) for step, nats, tokens, size in state["looks"]]
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise RunDamaged(f"{checkpoint.path} is of another model: {str(error)[:200]}.") from None
+
+
+def _check_finite(name: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise LearningError(
+            f"The {name} is no number at step {step:,}: the training went astray.",
+            hint="Start a new run with a lower --learning-rate.",
+        )
 
 
 def _rank() -> int:

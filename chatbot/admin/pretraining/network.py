@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from chatbot.admin.pretraining.config import PretrainingConfig
 from chatbot.admin.pretraining.muon import Muon
+from chatbot.admin.training.loss import find_logit_scale
 from chatbot.admin.training.run import quiet
 
 _BLOCK = 1 << 25  # logits that are held for the backward pass; more are computed twice, a block at a time
@@ -18,18 +19,27 @@ _BETAS = (0.9, 0.95)
 
 
 class NextToken(torch.nn.Module):  # type: ignore[misc]
-    """A causal language model of transformers whose forward pass is the loss: what DDP and compilation see."""
+    """A causal language model of transformers whose forward pass is the loss: what DDP and compilation see.
+
+    It stays in the mode of evaluation, where gradients flow as well: nothing is dropped at random, whatever the model's
+    own settings say, so that a resumed run needs no state of random numbers.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.eval()
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """The summed loss, in nats, of all tokens of `windows`, shape (rows, length + 1), but the first of each."""
         model = unwrap(self.model)
         states = model.base_model(input_ids=windows[:, :-1], use_cache=False).last_hidden_state
         head = model.get_output_embeddings()
-        return sum_losses(states.reshape(-1, states.shape[-1]), head.weight, windows[:, 1:].reshape(-1))
+        scale, cap = find_logit_scale(model.config)
+        return sum_losses(
+            states.reshape(-1, states.shape[-1]), head.weight, windows[:, 1:].reshape(-1),
+            bias=getattr(head, "bias", None), scale=scale, cap=cap,
+        )  # fmt: skip
 
 
 def unwrap(model: Any) -> Any:
@@ -39,11 +49,22 @@ def unwrap(model: Any) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def sum_losses(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of `targets` (n), given `states` (n, width) and the output layer's `weight` (words, width)."""
+def sum_losses(
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    scale: float = 1.0,
+    cap: float | None = None,
+) -> torch.Tensor:
+    """Cross entropy of `targets` (n), given `states` (n, width) and the output layer's `weight` (words, width) and
+    `bias` (words); the logits are multiplied by `scale` and bounded softly by `cap`."""
 
     def loss_of(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        logits = torch.nn.functional.linear(part, weight).float()
+        logits = torch.nn.functional.linear(part, weight, bias).float() * scale
+        if cap is not None:
+            logits = cap * torch.tanh(logits / cap)
         return torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
 
     block = max(1, _BLOCK // weight.shape[0])

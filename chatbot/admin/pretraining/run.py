@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from chatbot.admin.corpus.tokens import TokenFolder, tokenize
 from chatbot.admin.pretraining.job import PretrainingJob
 from chatbot.admin.training.checkpoints import drop_newer_checkpoints, find_checkpoint
 from chatbot.admin.training.events import Event, MetricsLog
-from chatbot.admin.training.processes import count_processes, is_first
+from chatbot.admin.training.memory import explain_memory
+from chatbot.admin.training.processes import PATIENCE, count_processes, explain_loss, is_first
 from chatbot.admin.training.run import quiet
 from chatbot.admin.training.stopping import StopRequest
 from chatbot.admin.training.writing import explain_writing
@@ -28,8 +30,6 @@ from chatbot.errors import LearningError
 Progress = Callable[[str, int, int], None]
 _MADE = ".made."
 _WORSE = 1.01
-_WRITE_SECONDS = 1e-8
-"""For each parameter, about: weights and two moments of four bytes, at the pace of a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,13 @@ def run_job(
             _forget_later(folder, checkpoint.step if checkpoint else -1)
     tokens = tokenize(job.corpus, job.tokenizer / "tokenizer.json", on_progress)
     stop = StopRequest(folder, on_stop)
-    with stop.listen(), quiet(), join_processes(job.device):
+    with stop.listen(), quiet(), explain_loss(), join_processes(job.device):
         loop = build_loop(job, folder, tokens, report, stop)
         if stop.asked and count_processes() == 1:
             raise KeyboardInterrupt
         try:
-            status = loop.run(checkpoint, checkpoint_every=space_checkpoints(job, loop.model))
+            every = job.config.checkpoint_every or -(-job.config.steps // 10)
+            status = loop.run(checkpoint, checkpoint_every=every)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise OutOfMemory(
@@ -103,9 +104,8 @@ def run_job(
 def build_loop(
     job: PretrainingJob, folder: Path, tokens: TokenFolder, report: Callable[[Event], None], stop: StopRequest
 ) -> Any:
-    """The loop with its model and texts. Raises LearningError, ModelDamaged."""
+    """The loop with its model and texts. Raises LearningError, ModelDamaged, OutOfMemory."""
     from chatbot.admin.pretraining.loop import Loop, Texts
-    from chatbot.admin.pretraining.network import load_model, make_model
     from chatbot.admin.pretraining.samples import Sampler
     from chatbot.models.template import ChatTemplate
 
@@ -115,7 +115,7 @@ def build_loop(
         raise LearningError("The corpus has nothing to learn from.", hint="Build it with more text.")
     template = ChatTemplate.load(job.tokenizer)
     eos = template.tokenizer.token_to_id("<|endoftext|>")
-    model = load_model(job.base.path, config) if job.base else make_model(config, tokens.vocabulary, eos or 0)
+    model = open_model(job, tokens.vocabulary, eos or 0)
     held_out = tokens.tokens("validation")
     return Loop(
         config, model, Texts(train, held_out, tokens.text_bytes("validation")), folder, report, stop,
@@ -124,6 +124,14 @@ def build_loop(
         flops_per_token=count_flops(model, config.length),
         peak_flops=measure_peak(job.device, config.dtype) if is_first() else 0.0,
     )  # fmt: skip
+
+
+def open_model(job: PretrainingJob, vocabulary: int, eos: int) -> Any:
+    """The model as it is before the first step. Raises OutOfMemory."""
+    from chatbot.admin.pretraining.network import load_model, make_model
+
+    with explain_memory("The model does", "Choose a smaller --size, or a smaller model to read on --from."):
+        return load_model(job.base.path, job.config) if job.base else make_model(job.config, vocabulary, eos)
 
 
 def count_flops(model: Any, length: int) -> float:
@@ -155,16 +163,6 @@ def measure_peak(device: str, dtype: str) -> float:
     return float(2.0 * size**3 / best)
 
 
-def space_checkpoints(job: PretrainingJob, model: Any) -> int:
-    """Steps between two checkpoints. It follows from the job alone, so that a resumed run writes them on the same
-    steps; the pace is guessed from the work that a step is, not measured."""
-    config = job.config
-    flops = count_flops(model, config.length) * config.rows * config.length
-    guessed = max(flops / (1e14 if job.device == "cuda" else 5e10), 1e-3)
-    written: float = sum(weight.numel() for weight in model.parameters() if weight.requires_grad) * _WRITE_SECONDS * 20
-    return max(1, min(round(max(config.checkpoint_seconds, written) / guessed), max(1, config.steps // 2)))
-
-
 def join_processes(device: str) -> Any:
     """The group of processes that train together, if several were launched."""
     from contextlib import contextmanager
@@ -179,7 +177,7 @@ def join_processes(device: str) -> Any:
             return
         if device == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=PATIENCE))
         try:
             yield
         finally:

@@ -33,7 +33,10 @@ class Sampler:
             # Without a cache: a few dozen tokens are quick enough, and no setting of the model's own has a say.
             for _ in range(_LENGTH):
                 logits = model(input_ids=written[:, -window:], use_cache=False).logits[:, -1].float()
-                drawn = torch.multinomial(torch.softmax(logits / _TEMPERATURE, dim=-1), 1)
+                shares = torch.softmax(logits / _TEMPERATURE, dim=-1)
+                if not bool(torch.isfinite(shares).all()):
+                    break  # the training went astray; its loss says so
+                drawn = torch.multinomial(shares, 1)
                 if int(drawn) in self._template.stop_ids:
                     break
                 written = torch.cat([written, drawn], dim=1)
