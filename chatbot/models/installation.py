@@ -92,8 +92,8 @@ def install_adapter(
     """Takes in the adapter that peft saved in `folder`, trained on `base`. The caller holds the lock.
 
     `base` is the model as it was when the training began: if it has changed since, the adapter is refused. `source`,
-    `created` and `answers` are as in `write_adapter`. Raises InvalidInput if the name is taken, ModelDamaged, ModelRefused,
-    ModelNotFound, ModelError.
+    `created` and `answers` are as in `write_adapter`. Raises InvalidInput if the name is taken, ModelDamaged,
+    ModelRefused, ModelNotFound, ModelError.
     """
     check_name(name)
     if (library.folder / name).exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from chatbot.cli.explain import explain
 from chatbot.cli.heat_map import draw_map
 from chatbot.config import Home
 from chatbot.errors import InvalidInput, ModelNotFound
+from chatbot.models.library import ModelLibrary
+from chatbot.models.manifest import MANIFEST
+from chatbot.models.template import ChatMessage
 from tests.admin.training.samples import build_tiny
 
 app = typer.Typer()
@@ -102,6 +106,19 @@ def test_json_has_every_number() -> None:
     heads = json.loads(run("The quick", "--json", "--token", "1").stdout)
     assert [one["token"] for one in heads["neighbours"]] == [1]
     assert {"layer", "head", "first", "previous", "itself", "elsewhere"} == set(heads["attention"]["heads"][0])
+
+
+def test_a_model_that_goes_on_with_text_is_shown_what_it_reads(home: Home, models: Path) -> None:
+    home.models.unlink()
+    shutil.copytree(models, home.models)
+    manifest = home.models / "tiny" / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"answers": "text"}))
+    reads = (
+        ModelLibrary(home.models).find("tiny").load_template(answering=True).encode([ChatMessage("user", "The sky")])
+    )
+    told = [token["id"] for token in json.loads(run("The sky", "--json").stdout)["tokens"]]
+    assert told == reads
+    assert told[0] == 0  # what begins a document
 
 
 def test_a_page_is_written_private(tmp_path: Path) -> None:

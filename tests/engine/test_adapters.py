@@ -8,11 +8,13 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from chatbot.config import EngineSettings
+from chatbot.engine.adapters import attach_adapter
+from chatbot.engine.loading import load_model
 from chatbot.engine.protocol import Finished, GenerationRequest, Sampling
 from chatbot.engine.torch_engine import TorchEngine
 from chatbot.errors import ModelDamaged, ModelError, ModelNotFound
@@ -20,7 +22,7 @@ from chatbot.models.installation import install_adapter
 from chatbot.models.library import ModelFolder, ModelLibrary
 from chatbot.models.manifest import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MANIFEST
 from chatbot.models.template import ChatMessage, ChatTemplate
-from tests.models.tiny_adapters import add_adapter, reload_with_peft
+from tests.models.tiny_adapters import add_adapter, reload_with_peft, save_adapter
 
 QUESTION = "Why is the sky blue, and the sea?"
 
@@ -297,3 +299,22 @@ async def test_the_real_model_answers_with_an_adapter_and_without(
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32, pad_token_id=2
         )
     assert text == ChatTemplate.load(smollm2).decode(out[0, ids.shape[1] :].tolist()).rstrip("\ufffd")
+
+
+@pytest.mark.parametrize("answers", ["chat", "text"])
+def test_an_adapter_answers_in_what_it_was_taught_whatever_its_base_does(
+    models: Path, tmp_path: Path, answers: Literal["chat", "text"]
+) -> None:
+    path = models / "mistral" / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"answers": "text"}))
+    library = ModelLibrary(models)
+    base = library.find("mistral")
+    saved = save_adapter(base.path, tmp_path / "saved")
+    folder = install_adapter(library, "reader", saved, base=base, source="run:test", answers=answers)
+    loaded = load_model(base, EngineSettings(device="cpu"))
+    assert loaded.template.completes
+    template = attach_adapter(loaded, folder).template
+    assert template.completes == (answers == "text")
+    said = [ChatMessage("user", QUESTION)]
+    assert template.encode(said) == folder.load_template(answering=True).encode(said)
+    assert (template.encode(said) == loaded.template.encode(said)) == (answers == "text")

@@ -41,7 +41,9 @@ def count_out(counts: Any, name: str, number: int) -> dict[str, int]:
     """The counts of `count_in`, of which anything may have become on the disk, less `number` of a name."""
     known = {key: value for key, value in counts.items() if isinstance(value, int)} if isinstance(counts, dict) else {}
     name = name if name in known else _OTHERS
-    return {key: value - number if key == name else value for key, value in known.items() if key != name or value > number}
+    return {
+        key: value - number if key == name else value for key, value in known.items() if key != name or value > number
+    }
 
 
 @dataclass

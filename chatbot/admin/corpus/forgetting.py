@@ -24,6 +24,7 @@ from chatbot.admin.corpus.folder import (
     locate,
     read_manifest,
 )
+from chatbot.admin.corpus.forgotten import Tally
 from chatbot.admin.corpus.holding import hash_unit
 from chatbot.admin.corpus.versions import find_corpus, list_folders, list_parents, lock_corpus, sweep
 from chatbot.admin.datasets.forgetting import Struck
@@ -76,15 +77,19 @@ def _strike_version(store: Store, path: Path, conversations: set[str]) -> Struck
     gone: dict[Split, set[int]] = {split: set() for split in SPLITS}
     kept: set[str] = set()
     items: Counter[str] = Counter()
+    tally = Tally(manifest.counts)
     for split in SPLITS:
         for number, document in enumerate(folder.read(split)):
             if not document.conversation:
+                tally.keep(split, document)
                 continue
             key = (split, hash_unit(document.text))
             if document.conversation in conversations or (left is not None and not left[key]):
                 gone[split].add(number)
+                tally.strike(document)
             else:
                 kept.add(document.conversation)
+                tally.keep(split, document)
                 items[split] += 1
                 if left is not None:
                     left[key] -= 1
@@ -92,7 +97,7 @@ def _strike_version(store: Store, path: Path, conversations: set[str]) -> Struck
     if not struck:
         return None
     before = manifest.counts.get("struck")
-    counts = {**manifest.counts, "conversations": len(kept), "items": {split: items[split] for split in SPLITS}}
+    counts = {**tally.describe(), "conversations": len(kept), "items": {split: items[split] for split in SPLITS}}
     counts["struck"] = struck + (before if isinstance(before, int) else 0)
     with new_folder(path, replace=True) as new:
         files = {split: _rewrite(folder, split, gone[split], new) for split in SPLITS}

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chatbot.admin.corpus.encoding import Encoder
 from chatbot.admin.corpus.folder import SPLITS, CorpusFolder, Document, Split
 from chatbot.admin.corpus.versions import lock_corpus
 from chatbot.errors import InvalidInput, LearningError
@@ -26,7 +27,6 @@ from chatbot.files import hash_file, new_folder, write_file
 from chatbot.models.manifest import Sha256
 from chatbot.text import printable_line
 
-END = "<|endoftext|>"
 SHARD = 1 << 26  # tokens
 _INDEX = "index.json"
 _BATCH = 1 << 19  # characters that are encoded at once; the encodings take some fifty times as much memory
@@ -135,7 +135,7 @@ def tokenize(corpus: CorpusFolder, tokenizer: Path, on_progress: OnProgress | No
     index, _ = _find(path, corpus, digest)
     if index is not None:
         return TokenFolder(path, index)
-    encoder = _Encoder(tokenizer)
+    encoder = Encoder(tokenizer)
     with lock_corpus(corpus.path.parent, _WAIT):
         index, changed = _find(path, corpus, digest)
         if index is not None:  # made while this one waited
@@ -151,37 +151,8 @@ def tokenize(corpus: CorpusFolder, tokenizer: Path, on_progress: OnProgress | No
     return TokenFolder(path, index)
 
 
-class _Encoder:
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._tokenizer: Any = Tokenizer.from_file(str(path))
-        except Exception as error:  # its own errors are bare Exceptions  # noqa: BLE001
-            raise InvalidInput(printable_line(f"{path} is no tokenizer: {error}.", 300)) from None
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        # What a text spells like a special token is text: nobody may end a document from inside it.
-        self._tokenizer.encode_special_tokens = True
-        end = self._tokenizer.token_to_id(END)
-        if end is None:
-            raise InvalidInput(f"{path} has no {END}, which parts documents.", hint="Train one on the corpus.")
-        self.end = int(end)
-        unknown = self._tokenizer.token_to_id(getattr(self._tokenizer.model, "unk_token", None) or "")
-        self.unknown: int | None = None if unknown == end else unknown
-        ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
-        self.vocabulary = max(max(ids) + 1, self._tokenizer.get_vocab_size(with_added_tokens=True))
-
-    def encode(self, documents: list[Document]) -> Iterator[list[int]]:
-        texts = [document.text for document in documents]
-        for document, encoding in zip(
-            documents, self._tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True
-        ):
-            yield encoding.ids if document.continues else [self.end, *encoding.ids]
-
-
 def _write(
-    corpus: CorpusFolder, encoder: _Encoder, digest: str, folder: Path, say: Callable[[int, int], object]
+    corpus: CorpusFolder, encoder: Encoder, digest: str, folder: Path, say: Callable[[int, int], object]
 ) -> _Index:
     dtype: Literal["<u2", "<u4"] = "<u2" if encoder.vocabulary <= _SMALL else "<u4"
     total = sum(file.text_bytes for file in corpus.manifest.files.values())

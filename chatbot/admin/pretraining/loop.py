@@ -88,8 +88,8 @@ class Loop:
 
     def run(self, checkpoint: Checkpoint | None, *, checkpoint_every: int) -> str:
         """Trains from the beginning or from `checkpoint`; returns `finished` or `stopped`. Raises LearningError if a
-        loss is no number, the processes cannot share a step or the disk refuses; RunDamaged if the checkpoint is another
-        model's."""
+        loss is no number, if the processes cannot share a step or if the disk refuses; RunDamaged if the checkpoint is
+        another model's."""
         config, world = self.config, count_processes()
         if config.rows % world:
             raise LearningError(

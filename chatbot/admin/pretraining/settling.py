@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chatbot.admin.corpus.folder import CorpusFolder
 from chatbot.admin.corpus.tokens import TokenFolder, tokenize
 from chatbot.admin.pretraining.architecture import SIZES, Architecture
 from chatbot.admin.pretraining.config import Optimizer, PretrainingConfig, choose_rate, choose_rows
 from chatbot.admin.pretraining.job import PretrainingJob
-from chatbot.admin.pretraining.plan import Pace, Plan, fit_budget, measure_pace
+from chatbot.admin.pretraining.plan import Pace, Plan, fit_budget, measure_pace, space_checkpoints, try_compiled
 from chatbot.admin.tokenizing.library import TokenizerLibrary
 from chatbot.admin.training.processes import count_processes
 from chatbot.config import Home
-from chatbot.errors import LearningError
+from chatbot.errors import LearningError, OutOfMemory
 from chatbot.models.library import ModelFolder
 
 Progress = Callable[[str, int, int], None]
@@ -54,7 +55,7 @@ def settle(
     home: Home, corpus: CorpusFolder, wishes: Wishes, on_progress: Progress = lambda _title, _done, _total: None
 ) -> tuple[PretrainingJob, Plan]:
     """The job and what it will take; a step is really made. Raises LearningError, NotFound, ModelError, OutOfMemory."""
-    from chatbot.admin.pretraining.network import load_model, make_model
+    from chatbot.admin.pretraining.run import open_model
     from chatbot.engine.loading import count_threads
 
     tokenizer = _find_tokenizer(home, corpus, wishes)
@@ -63,15 +64,39 @@ def settle(
     config = _choose(wishes, tokens, device)
     job = PretrainingJob(config, corpus, tokenizer, wishes.base, device, count_threads(wishes.threads))
     on_progress("measuring a step", 0, 0)
-    model = load_model(wishes.base.path, config) if wishes.base else make_model(config, tokens.vocabulary, 0)
-    pace = measure_pace(job, model)
-    if not wishes.tokens:
-        fitted = fit_budget(config, pace, wishes.budget or _BUDGET)
-        if wishes.rows:
-            fitted = replace(fitted, rows=wishes.rows, pass_rows=config.pass_rows)
-        config = fitted
-        job = replace(job, config=config)
-    return job, _make_plan(config, tokens, pace, sum(weight.numel() for weight in model.parameters()))
+    model = open_model(job, tokens.vocabulary, 0)
+
+    def fit(config: PretrainingConfig, pace: Pace) -> PretrainingConfig:
+        if wishes.tokens:
+            return config
+        return fit_budget(config, pace, wishes.budget or _BUDGET, rows=wishes.rows)
+
+    pace = _measure(job, model, fixed=bool(wishes.pass_rows))
+    config = fit(replace(config, pass_rows=pace.rows), pace)
+    if config.pass_rows < pace.rows:  # a pass is smaller than what suits the device: what does it really take?
+        pace = measure_pace(replace(job, config=config), model)
+        config = fit(config, pace)
+    fault = ""
+    if wishes.compile:
+        on_progress("compiling", 0, 0)
+        pace, fault = try_compiled(replace(job, config=config), model, pace)
+        config = fit(replace(config, compile=not fault), pace)
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    config = replace(config, checkpoint_every=space_checkpoints(config, pace, trained))
+    plan = _make_plan(config, tokens, pace, sum(weight.numel() for weight in model.parameters()))
+    budget = 0.0 if wishes.tokens else wishes.budget or _BUDGET
+    return replace(job, config=config), replace(plan, budget=budget, compile_fault=fault)
+
+
+def _measure(job: PretrainingJob, model: Any, *, fixed: bool) -> Pace:
+    """The pace with as many windows in a pass as the memory holds, unless they are `fixed`."""
+    while True:
+        try:
+            return measure_pace(job, model)
+        except OutOfMemory:
+            if fixed or job.config.pass_rows == 1:
+                raise
+        job = replace(job, config=replace(job.config, pass_rows=job.config.pass_rows // 2))
 
 
 def _choose(wishes: Wishes, tokens: TokenFolder, device: str) -> PretrainingConfig:
@@ -83,7 +108,7 @@ def _choose(wishes: Wishes, tokens: TokenFolder, device: str) -> PretrainingConf
         architecture = wishes.architecture or SIZES[wishes.size or "micro"]
         length = wishes.length or architecture.context
         if wishes.length > architecture.context:
-            architecture = replace(architecture, context=wishes.length)
+            architecture = replace(architecture, context=wishes.length).check()
     else:
         length = wishes.length or min(_READ_ON_LENGTH, wishes.base.context)
         if length > wishes.base.context:
@@ -103,7 +128,10 @@ def _choose(wishes: Wishes, tokens: TokenFolder, device: str) -> PretrainingConf
         tokens=max(wanted, rows * length),
         length=length,
         rows=rows,
-        pass_rows=min(wishes.pass_rows or suiting, rows // world),
+        # A budget's batch is not known yet: what suits the device is measured, and the batch bounds it later.
+        pass_rows=min(wishes.pass_rows or suiting, rows // world)
+        if wishes.tokens or wishes.rows
+        else wishes.pass_rows or suiting,
         learning_rate=wishes.learning_rate or (choose_rate(width) if architecture else read_on),
         matrix_rate=wishes.matrix_rate or 0.02,
         optimizer=wishes.optimizer or ("muon" if architecture else "adamw"),
@@ -113,7 +141,6 @@ def _choose(wishes: Wishes, tokens: TokenFolder, device: str) -> PretrainingConf
         dtype="bfloat16"
         if (wishes.dtype or ("bfloat16" if device == "cuda" else "float32")) == "bfloat16"
         else "float32",
-        compile=wishes.compile,
         threads=wishes.threads,
     )
 

@@ -91,7 +91,7 @@ def finetune(
     from chatbot.config import find_home
 
     let_threads_sleep()
-    given = _find_given(context)
+    given = find_given(context)
     if resume is not None and (refused := given - {"--resume", "--json"}):
         raise InvalidInput(
             f"A run goes on as it began: {', '.join(sorted(refused))} cannot be given with --resume.",
@@ -138,7 +138,7 @@ def finetune(
         _tell_end(run(log, lesson, config), as_json)
 
 
-def _find_given(context: typer.Context) -> set[str]:
+def find_given(context: typer.Context) -> set[str]:
     """The options that were given, by what the command line calls them."""
     return {
         parameter.opts[0]

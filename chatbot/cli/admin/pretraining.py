@@ -25,6 +25,7 @@ _INTERRUPTED = 130
 
 
 def pretrain(
+    context: typer.Context,
     corpus: Annotated[str, typer.Option("--corpus", metavar="NAME[/NUMBER]", help="The text to learn from.")] = "",
     start: Annotated[
         str, typer.Option("--from", metavar="MODEL", help="Read on with this base model instead of beginning anew.")
@@ -47,9 +48,11 @@ def pretrain(
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the model; else the corpus'.")] = "",
     only_plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take.")] = False,
     resume: Annotated[str, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")] = "",
-    length: Annotated[int, typer.Option("--length", min=0, metavar="N", help="Tokens of a window.")] = 0,
-    rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", help="Windows a step.")] = 0,
-    pass_rows: Annotated[int, typer.Option("--pass-rows", min=0, metavar="N", help="Windows at a time.")] = 0,
+    length: Annotated[int, typer.Option("--length", min=0, max=1 << 20, metavar="N", help="Tokens of a window.")] = 0,
+    rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", max=1 << 20, help="Windows a step.")] = 0,
+    pass_rows: Annotated[
+        int, typer.Option("--pass-rows", min=0, metavar="N", max=1 << 20, help="Windows at a time.")
+    ] = 0,
     optimizer: Annotated[
         Literal["muon", "adamw"] | None,
         typer.Option("--optimizer", help="Muon for the matrices from nothing; AdamW to read on."),
@@ -63,7 +66,7 @@ def pretrain(
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Let torch compile the model first: a minute, then faster.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=(1 << 63) - 1, metavar="N")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Trains a language model on a corpus. It becomes the candidate, and goes on with any text it is given.
@@ -79,16 +82,24 @@ def pretrain(
       chatbot admin pretrain --resume 01a2
       torchrun --nproc-per-node 4 -m chatbot admin pretrain --corpus web --size small --tokens 3B
     """
-    from chatbot.admin.joining import join
-    from chatbot.admin.training.processes import is_first
+    from chatbot.admin.joining import join, prepare
+    from chatbot.admin.training.processes import count_processes, is_first
+    from chatbot.cli.admin.finetuning import find_given
     from chatbot.cli.admin.opening import let_threads_sleep
     from chatbot.config import find_home
 
     let_threads_sleep()
+    if resume and (refused := find_given(context) - {"--resume", "--json"}):
+        raise InvalidInput(
+            f"A run goes on as it began: {', '.join(sorted(refused))} cannot be given with --resume.",
+            hint="Leave that out, or start a new run without --resume.",
+        )
+    if only_plan and count_processes() > 1:
+        raise InvalidInput("A plan is made by one process.", hint="Give --plan without the launcher.")
     if not is_first():
         join(find_home())
         return
-    with open_log() as log:
+    with open_log() as log, prepare(log.home):
         if resume:
             _tell_end(_resume(log, resume), as_json)
             return

@@ -237,6 +237,22 @@ def test_a_conversation_is_where_a_dataset_has_it(store: Store, home: Home) -> N
     assert {one.conversation for one in made.read("train")} == set(ids[::2])
 
 
+def test_what_a_dataset_has_held_out_is_not_moved_to_where_nothing_is(store: Store, home: Home) -> None:
+    from chatbot.store.datasets import DatasetItem
+
+    ids = [talk(store, make_text(n, 40), make_text(n + 50, 100), decisions="+")[0].conversation_id for n in range(2)]
+    about = {"sha256": "x", "recipe": {}, "template_sha": "", "tokenizer_sha": "", "counts": {}}
+    items = [DatasetItem("test", one, str(n), one) for n, one in enumerate(ids)]
+    store.datasets.add_version("earlier", "sft", 1, items=items, **about)  # type: ignore[arg-type]
+    made = build(store, home, CorpusRequest("talks", from_logs=True, holdout=0.2))
+    assert {split: made.manifest.files[split].rows for split in SPLITS} == {"train": 0, "validation": 2}
+    # What no dataset knows may be moved, though the rest of its split may not.
+    free = talk(store, make_text(9, 40), make_text(59, 100), decisions="+")[0].conversation_id
+    made = build(store, home, CorpusRequest("talks", from_logs=True, holdout=0.999))
+    assert {one.conversation for one in made.read("train")} == {free}
+    assert {one.conversation for one in made.read("validation")} == set(ids)
+
+
 def test_versions_are_found_checked_and_deleted(make: Make, books: Path, store: Store, home: Home) -> None:
     made = make(books)
     assert open_corpus(store, home, "books/1")[1].path == made.path

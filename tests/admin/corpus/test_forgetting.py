@@ -52,6 +52,30 @@ def test_a_conversation_leaves_files_tokens_and_rows(
     assert strike(store, home, ids[:1]) == []
 
 
+def test_the_counts_are_of_what_stays(store: Store, home: Home, ids: list[str], corpus: CorpusFolder) -> None:
+    before = corpus.manifest.counts
+    size = {one.conversation: len(one.text) for split in SPLITS for one in corpus.read(split) if one.conversation}
+    store.erasure.forget(ids[:2])
+    strike(store, home, ids[:2])
+    folder = open_corpus(store, home, "talks")[1]
+    after = folder.manifest.counts
+    gone = sum(size[one] for one in ids[:2])
+    assert after["documents"] == before["documents"] - 2 == 16
+    assert after["characters"] == {split: sum(len(one.text) for one in folder.read(split)) for split in SPLITS}
+    assert sum(after["characters"].values()) == sum(before["characters"].values()) - gone
+    chat = before["sources"]["chat"]
+    assert after["sources"] == before["sources"] | {
+        "chat": {"documents": chat["documents"] - 2, "characters": chat["characters"] - gone}
+    }
+    assert after["licences"] == before["licences"] | {"private": 4}
+    assert sum(after["languages"].values()) == 16
+    store.erasure.forget(ids[2:])
+    strike(store, home, ids[2:])
+    after = open_corpus(store, home, "talks")[1].manifest.counts
+    assert "chat" not in after["sources"]
+    assert "private" not in after["licences"]
+
+
 def test_what_the_rows_no_longer_know_is_struck_the_next_time(
     store: Store, home: Home, ids: list[str], corpus: CorpusFolder
 ) -> None:

@@ -138,7 +138,7 @@ def test_a_decompression_bomb_is_stopped(tmp_path: Path, name: str, monkeypatch:
 
 def test_lines_of_json(tmp_path: Path) -> None:
     rows: list[object] = [
-        {"text": "one", "source": "wiki\x1b", "license": "MIT", "language": "en"},
+        {"text": "one", "source": "wiki\x1b", "license": "MIT", "language": "EN-us"},
         "two",
         {"body": "no text"},
         {"text": 5},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from chatbot.admin.corpus.cleaning import clean, strip_gutenberg
 from chatbot.admin.corpus.cutting import cut
 from chatbot.admin.corpus.duplicates import Duplicates
 from chatbot.admin.corpus.holding import Holding, choose_unit, hash_unit
-from chatbot.admin.corpus.languages import find_language
+from chatbot.admin.corpus.languages import find_language, shorten_code
 from chatbot.admin.corpus.licences import recognise
 from chatbot.admin.corpus.quality import judge
 from tests.admin.corpus.samples import make_text
@@ -70,6 +71,28 @@ def test_the_licence_of_project_gutenberg_is_taken_off(size: int) -> None:
     assert found == [1]
     unmarked = "Somebody wrote *** START OF THE PROJECT GUTENBERG ***\n" + book
     assert "".join(strip_gutenberg([unmarked], lambda: found.append(1))) == unmarked
+
+
+def test_a_line_without_an_end_is_not_held_to_look_for_a_mark() -> None:
+    start, end = (f"*** {word} OF THE PROJECT GUTENBERG EBOOK X ***" for word in ("START", "END"))
+    taken = 0
+
+    def read() -> Iterator[str]:
+        nonlocal taken
+        yield f"{start}\n" + "x" * (1 << 16)
+        for piece in ["y" * 1000] * 9 + ["***"] + ["z" * 1000] * 9 + [end, f"\n{end[:9]}", end[9:], "Terms"]:
+            taken += 1
+            yield piece
+
+    came = [(piece, taken) for piece in strip_gutenberg(read(), lambda: None)]
+    assert "".join(piece for piece, _ in came) == "x" * (1 << 16) + "y" * 9000 + "***" + "z" * 9000 + f"{end}\n"
+    handed = 0
+    for piece, read_until in came:  # each piece of the long line is passed on before the next is read
+        handed += len(piece)
+        if read_until <= 19:
+            assert handed >= (1 << 16) + 1000 * (read_until - 1)
+    line = "***" + "x" * 300  # no mark, although it begins like one
+    assert "".join(strip_gutenberg([f"{start}\n{line[:2]}", line[2:250], line[250:]], lambda: None)) == line
 
 
 @pytest.mark.skipif(not _TEXTS.is_dir(), reason="the development texts are not here")
@@ -136,6 +159,11 @@ def test_languages_by_script_and_by_model() -> None:
     assert find_language("The old man walked along the river and thought about his youth.") == "en"
     assert find_language("Der alte Mann ging den Fluss entlang und dachte an seine Jugend.") == "de"
     assert find_language("12 + 3") == "other"
+
+
+def test_a_language_that_a_file_tells_is_a_code_or_is_found_out() -> None:
+    told = ["en", "EN", "en-US", "zh_Hant", "deu", "English", "e", "", "und", "рус", "-en"]
+    assert [shorten_code(one) for one in told] == ["en", "en", "en", "zh", "deu", "", "", "", "", "", ""]
 
 
 @pytest.mark.parametrize(

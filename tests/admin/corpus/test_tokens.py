@@ -127,6 +127,30 @@ def test_tokens_are_found_again_and_made_again(make: Make, books: Path, tokenize
     assert not begun.exists()
 
 
+def test_a_flipped_bit_is_named_and_made_good(make: Make, books: Path, tokenizer: Path) -> None:
+    corpus = make(books)
+    shard = next(tokenize(corpus, tokenizer).path.glob("train-*"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    said: list[str] = []
+    tokenize(corpus, tokenizer, lambda step, *_: said.append(step))
+    assert set(said) == {f"tokenizing again, since {shard.name} has changed"}
+    assert shard.read_bytes() == content
+
+
+def test_characters_that_the_vocabulary_lacks_are_counted(make: Make, tmp_path: Path, tokenizer: Path) -> None:
+    from chatbot.admin.tokenizing.building import collect_characters
+
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "ab天地c"}, {"text": "ca"}])
+    characters = tmp_path / "characters.json"
+    collect_characters(["abc"]).save(str(characters))
+    corpus = make(path, holdout=0.0)
+    made = tokenize(corpus, characters)
+    assert (made.unknown("train"), made.unknown("validation")) == (2, 0)
+    assert made.tokens("train").window(0, 9).tolist() == [0, 4, 5, 3, 3, 6, 0, 6, 4]
+    assert tokenize(corpus, tokenizer).unknown("train") == 0
+
+
 def test_what_is_no_tokenizer_is_told(make: Make, books: Path, tokenizer: Path, tmp_path: Path) -> None:
     corpus = make(books)
     broken = tmp_path / "broken.json"

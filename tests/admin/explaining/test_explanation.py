@@ -13,6 +13,7 @@ from chatbot.admin.tokenizing.pieces import TokenReader
 from chatbot.config import EngineSettings
 from chatbot.errors import InvalidInput
 from chatbot.models.library import ModelFolder, ModelLibrary
+from chatbot.models.template import ChatMessage, ChatTemplate
 from tests.admin.training.samples import build_tiny
 from tests.models.tiny_adapters import add_adapter, reload_with_peft
 
@@ -98,6 +99,17 @@ def test_one_token_is_enough_and_too_many_are_refused(base: ModelFolder) -> None
         encode(base, template, "")
     with pytest.raises(InvalidInput, match=r"at most \d+ can"):
         encode(base, template, "1" * (MOST_TOKENS + 1))
+
+
+def test_a_model_that_goes_on_with_text_reads_what_the_engine_reads(base: ModelFolder) -> None:
+    named = {"bos_token": "<|im_end|>"}
+    completer = ChatTemplate(base.load_template().tokenizer, "", named_tokens=named).as_completer()
+    for text in (TEXT, "a<|im_end|>b"):
+        expected = completer.encode([ChatMessage("user", text)])
+        assert expected[0] == completer.tokenizer.token_to_id("<|im_end|>")
+        assert encode(base, completer, text) == encode(base, completer, text, chat=True) == expected
+    chat = base.load_template()
+    assert encode(base, chat, TEXT) == chat.tokenizer.encode(TEXT).ids
 
 
 def test_a_chat_is_rendered_by_the_template(base: ModelFolder) -> None:

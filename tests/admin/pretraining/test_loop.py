@@ -87,6 +87,92 @@ def test_a_training_that_goes_astray_is_told(tmp_path: Path) -> None:
         run(make_config(learning_rate=1e5, matrix_rate=1e5, clip=0, tokens=60 * 64), tmp_path)
 
 
+def test_a_look_at_a_model_that_went_astray_is_told(tmp_path: Path) -> None:
+    loop = make_loop(make_config(), tmp_path)
+    with torch.no_grad():
+        next(loop.model.parameters()).fill_(float("nan"))
+    with pytest.raises(LearningError, match="held-out loss is no number at step 0"):
+        loop.run(None, checkpoint_every=5)
+    assert not list(read_events(tmp_path))
+
+
+def test_a_sample_of_a_model_that_went_astray_is_empty(tmp_path: Path) -> None:
+    from chatbot.admin.pretraining.samples import Sampler
+
+    class Template:
+        stop_ids: frozenset[int] = frozenset()
+
+        def decode(self, ids: list[int]) -> str:
+            return " ".join(map(str, ids))
+
+    model = make_model(make_config(), WORDS, 0)
+    sampler = Sampler(Template(), make_stream(100), 0)  # type: ignore[arg-type]
+    assert sampler(model, 1)[1]
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    assert sampler(model, 1)[1] == ""
+
+
+def test_processes_that_cannot_share_a_step_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(LearningError, match="4 windows a step cannot be shared by 3 processes") as refused:
+        make_loop(make_config(), tmp_path).run(None, checkpoint_every=5)
+    assert "divides 4" in str(refused.value.hint)
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chatbot.admin.pretraining import loop
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "write_checkpoint", refuse)
+    with pytest.raises(LearningError, match=r"The checkpoint of step 5 cannot be written .*No space left"):
+        run(make_config(), tmp_path)
+
+
+def test_the_loss_is_that_of_the_models_own_logits() -> None:
+    """With the bias, the scale and the soft bound that some output layers have."""
+    from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM, PhiConfig, PhiForCausalLM
+
+    shape = {
+        "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": None,
+    }  # fmt: skip
+    windows = torch.from_numpy(make_stream(68).ids.reshape(4, 17))
+    models = [
+        CohereForCausalLM(CohereConfig(**shape, logit_scale=0.3)),
+        Gemma2ForCausalLM(Gemma2Config(**shape, head_dim=16, final_logit_softcapping=0.5)),
+        PhiForCausalLM(PhiConfig(**shape)),
+    ]
+    for model in models:
+        head = model.get_output_embeddings()
+        with torch.no_grad():
+            head.weight.mul_(20)
+            if head.bias is not None:
+                head.bias.normal_()
+        loss = NextToken(model)(windows)
+        logits = model(input_ids=windows[:, :-1]).logits.float().flatten(0, 1)
+        expected = torch.nn.functional.cross_entropy(logits, windows[:, 1:].flatten(), reduction="sum")
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-4), type(model).__name__
+    assert models[2].get_output_embeddings().bias is not None
+
+
+def test_nothing_is_dropped_at_random(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=WORDS, n_embd=32, n_layer=1, n_head=2, n_positions=32, resid_pdrop=0.5)
+    model = GPT2LMHeadModel(config).train()
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        loop = make_loop(make_config(optimizer="adamw", learning_rate=0.0), tmp_path)
+        loop.model = model
+        loop.run(None, checkpoint_every=100)
+        found.append(losses(list(read_events(tmp_path)))[-12:])
+    assert found[0] == found[1]
+
+
 def test_the_held_out_score_is_that_of_every_token(tmp_path: Path) -> None:
     model = make_model(make_config(), WORDS, 0)
     stream = make_stream(101)

@@ -1,16 +1,24 @@
-"""Two processes do what one does."""
+"""Two processes do what one does, and say so when one of them is lost."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
+from chatbot.admin.pretraining.loop import Loop
+from chatbot.admin.pretraining.run import join_processes
 from chatbot.admin.training.checkpoints import find_checkpoint
 from chatbot.admin.training.events import HeldOut, Step, read_events
+from chatbot.admin.training.processes import PATIENCE
+from chatbot.config import Home
+from chatbot.errors import LearningError
+from chatbot.store.database import Store
+from tests.admin.pretraining.readers import do, prepare
 from tests.admin.pretraining.texts import make_config, make_loop
 
 
@@ -38,3 +46,26 @@ def test_two_processes_give_the_losses_and_weights_of_one(tmp_path: Path) -> Non
     first, second = (one.read_tensors("weights") for one in found if one is not None)
     for name, weight in first.items():
         assert torch.allclose(weight, second[name], atol=1e-4), name
+
+
+def test_the_loss_of_another_process_is_told(
+    store: Store, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object, **__: object) -> str:
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:1234")
+
+    job, corpus = prepare(store, home, tmp_path)
+    monkeypatch.setattr(Loop, "run", lose)
+    with pytest.raises(LearningError, match="Another of the launched processes ended"):
+        do(store, home, job, corpus)
+
+
+def test_a_process_waits_for_the_others_with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    given: dict[str, object] = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with join_processes("cpu"):
+        assert given == {"timeout": timedelta(seconds=PATIENCE)}

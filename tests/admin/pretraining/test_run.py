@@ -77,6 +77,15 @@ def test_continued_pretraining_keeps_what_the_base_is(store: Store, home: Home, 
     assert (made.kind, made.manifest.base) == ("adapter", "tiny")
 
 
+def test_an_adapter_that_read_on_goes_on_with_text_like_its_base(store: Store, home: Home, tmp_path: Path) -> None:
+    job, corpus = prepare(store, home, tmp_path)
+    base = ModelLibrary(home.models).find(do(store, home, job, corpus).model)
+    job, corpus = prepare(store, home, tmp_path, architecture=None, base=base, length=16, lora=True)
+    made = ModelLibrary(home.models).find_verified(do(store, home, job, corpus).model)
+    assert (made.kind, made.manifest.base, made.manifest.answers) == ("adapter", base.name, "text")
+    assert made.load_template(answering=True).completes
+
+
 def test_a_tokenizer_is_asked_for_where_there_is_none(store: Store, home: Home, tmp_path: Path) -> None:
     text = write_text(tmp_path / "text.txt")
     corpus = build(store, home, CorpusRequest(name="words", paths=(text,), holdout=0.1), lambda *_: None)
