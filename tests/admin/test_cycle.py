@@ -117,7 +117,7 @@ def test_from_rows_to_a_champion_and_its_trail(store: Store, home: Home) -> None
     origin = store.lineage.of_model(store.model_versions.find("colours-1").id)
     assert [one.name for one in origin.datasets] == ["colours"]
     assert origin.base_model == "tiny"
-    with pytest.raises(PromotionRefused, match="answers now"):
+    with pytest.raises(PromotionRefused, match="compared with itself"):
         pair(store, home, "colours-1", against="colours-1", limits=Limits())
     with pytest.raises(NotFound):
         pair(store, home, "tiny", against="colours-1", limits=Limits())
