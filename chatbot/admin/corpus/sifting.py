@@ -52,7 +52,7 @@ class Sieve:
         for number, text, last in _number(cut(whole, size)):
             only = number == 1 and last
             if not raw:
-                text = clean(text, first=number == 1, last=last)  # noqa: PLW2901
+                text = clean(text, first=number == 1, last=last)  # noqa: PLW2901  the text as it goes on
                 if not language and text.strip():
                     language = find_language(text)
             reason = self._judge(text, only, language)

@@ -40,7 +40,7 @@ def measure_task(bench: Bench, base: ModelFolder, task: str, on_progress: OnProg
         from lm_eval.tasks import TaskManager
     except ImportError:
         raise InvalidInput("lm-evaluation-harness is not installed.", hint="pip install 'chatbot[lm-eval]'") from None
-    import yaml  # type: ignore[import-untyped]
+    import yaml  # type: ignore[import-untyped]  # it ships no types
     from jinja2 import TemplateError
     from transformers import AutoTokenizer
 

@@ -96,7 +96,7 @@ def read_task_file(path: Path) -> tuple[str, str]:
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
     """Plain values only. Raises InvalidInput at any tag, alias or second document."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml  # type: ignore[import-untyped]  # it ships no types
 
     try:
         documents = depth = 0

@@ -19,7 +19,7 @@ from chatbot.admin.corpus.licences import recognise
 from chatbot.admin.corpus.quality import judge
 from tests.admin.corpus.samples import make_text
 
-_TEXTS = Path("/work/shared/data/text")
+_TEXTS = Path(__file__).parents[4] / "shared" / "data" / "text"  # beside the repository, where developers have it
 _SIGNS = st.text(st.sampled_from("ab .\n\r\t。!e\u0301"), max_size=400)
 
 
