@@ -204,6 +204,8 @@ def main() -> None:
     parser.add_argument("--child", choices=["trl", "chatbot"])
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
+    if arguments.rows < 24:
+        parser.error("--rows below 24 leave the peer, which takes 8 a step, no two steps to measure between")
     if arguments.child:
         run_child(arguments.child, arguments.folder, arguments.data, arguments.rows, arguments.threads)
         return
